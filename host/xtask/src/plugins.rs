@@ -1,0 +1,155 @@
+//! `cargo xtask plugins`.
+
+use anyhow::Context as _;
+use clap::Args;
+use genvid_build::{Build, Plugin, Preference};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Where the components go, from the repository's root.
+pub(crate) const OUT_DIR: &str = "target/plugins";
+
+/// A guest for the sandbox's tests: built like a plugin, shipped with none.
+const TEST_GUEST: &str = "host/runtime/tests/guest";
+
+#[derive(Debug, Args, Default)]
+pub(crate) struct Options {
+    /// Build only these ids (folders of plugins/, or test-guest); none: all.
+    ids: Vec<String>,
+    /// Build again what has not changed.
+    #[arg(long)]
+    force: bool,
+    /// Which compiler: any (the first that works), active (the active Rust toolchain, after
+    /// `rustup target add` if need be), debian (rustc-web and rust-web-src).
+    #[arg(long, default_value = "any", value_name = "WHICH")]
+    toolchain: Preference,
+    /// Fail when Cargo.lock would change.
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Print one JSON object instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Builds and reports; the exit code is 1 when one plugin could not be built.
+pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let report = Build {
+        crates: crates(root, &options.ids)?,
+        out_dir: root.join(OUT_DIR),
+        target_dir: Some(root.join("target/wasm")),
+        preference: options.toolchain,
+        locked: options.locked,
+        force: options.force,
+    }
+    .run(&mut |text| eprintln!("plugins: {text}"))?;
+
+    let built: Vec<&Plugin> = report.plugins.iter().flatten().collect();
+    let failures: Vec<String> = report
+        .plugins
+        .iter()
+        .filter_map(|result| result.as_ref().err())
+        .map(|failure| {
+            let place = failure
+                .crate_dir
+                .strip_prefix(root)
+                .unwrap_or(&failure.crate_dir);
+            format!("{}: {}", place.display(), failure.reason)
+        })
+        .collect();
+    if options.json {
+        println!("{}", json(root, &built, &failures));
+    } else {
+        for plugin in &built {
+            eprintln!("{}", line(root, plugin));
+        }
+    }
+    for failure in &failures {
+        eprintln!("plugins: FAILED {failure}");
+    }
+    eprintln!(
+        "plugins: {} ready, {} failed, {:.1} s",
+        built.len(),
+        failures.len(),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The crates with the given ids: every folder of `plugins/` that has a `Cargo.toml`, and
+/// the test guest.
+fn crates(root: &Path, ids: &[String]) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = root.join("plugins");
+    let mut all = vec![("test-guest".to_owned(), root.join(TEST_GUEST))];
+    let entries =
+        std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.join("Cargo.toml").is_file()
+            && let Some(name) = path.file_name()
+        {
+            all.push((name.to_string_lossy().into_owned(), path));
+        }
+    }
+    all.sort();
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    if let Some(unknown) = ids.iter().find(|id| !names.contains(&id.as_str())) {
+        anyhow::bail!(
+            "there is no plugin {unknown:?}; there are: {}",
+            names.join(", ")
+        );
+    }
+    Ok(all
+        .iter()
+        .filter(|(name, _)| ids.is_empty() || ids.contains(name))
+        .map(|(_, path)| path.clone())
+        .collect())
+}
+
+fn line(root: &Path, plugin: &Plugin) -> String {
+    let short = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| {
+                let name = name.rsplit('/').next().unwrap_or(name);
+                name.split('@').next().unwrap_or(name)
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let path = plugin.path.strip_prefix(root).unwrap_or(&plugin.path);
+    format!(
+        "plugins: {:<9} {} {}  {} KB  sha256 {}  exports: {}  imports: {}",
+        if plugin.changed { "built" } else { "unchanged" },
+        path.display(),
+        plugin.identity.version,
+        plugin.bytes.div_ceil(1000),
+        &plugin.sha256[..12],
+        short(&plugin.exports),
+        short(&plugin.imports),
+    )
+}
+
+fn json(root: &Path, built: &[&Plugin], failures: &[String]) -> serde_json::Value {
+    let plugins: Vec<_> = built
+        .iter()
+        .map(|plugin| {
+            serde_json::json!({
+                "id": plugin.identity.id,
+                "version": plugin.identity.version,
+                "path": plugin.path.strip_prefix(root).unwrap_or(&plugin.path),
+                "bytes": plugin.bytes,
+                "sha256": plugin.sha256,
+                "imports": plugin.imports,
+                "exports": plugin.exports,
+                "changed": plugin.changed,
+            })
+        })
+        .collect();
+    serde_json::json!({ "ok": failures.is_empty(), "plugins": plugins, "failures": failures })
+}

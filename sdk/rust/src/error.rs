@@ -56,6 +56,16 @@ impl Error {
         self
     }
 
+    /// The same error, from a step before the submission itself, such as an upload: whatever
+    /// became of that step, the vendor has certainly not accepted the work.
+    #[must_use]
+    pub fn before_submission(self) -> Self {
+        match self.kind {
+            ErrorKind::OutcomeUnknown => self.with_kind(ErrorKind::Unavailable),
+            _ => self,
+        }
+    }
+
     /// The same error of another kind.
     #[must_use]
     pub fn with_kind(mut self, kind: ErrorKind) -> Self {

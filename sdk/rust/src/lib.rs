@@ -16,6 +16,7 @@ mod options;
 mod provider;
 pub mod report;
 pub mod retry;
+mod shorthand;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 

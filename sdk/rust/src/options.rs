@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Context, Error, Progress, Result, Status, script, tasks, video, voice};
+use crate::{Context, Error, Result, script, tasks, video, voice};
 
 impl Context {
     /// The operator's settings as a type of the plugin's own. The host has checked them
@@ -56,35 +56,6 @@ impl tasks::Lost {
         serde_json::from_str(&self.request)
             .map(Some)
             .map_err(|error| Error::unexpected(format!("the lost {kind} request: {error}")))
-    }
-}
-
-impl Status {
-    /// Waiting at the vendor, of which nothing more is known.
-    #[must_use]
-    pub fn queued() -> Self {
-        Self::Queued(Progress::unknown())
-    }
-
-    /// At work, in the vendor's word for the phase.
-    #[must_use]
-    pub fn running(word: impl Into<String>) -> Self {
-        Self::Running(Progress {
-            message: Some(word.into()),
-            ..Progress::unknown()
-        })
-    }
-}
-
-impl Progress {
-    /// Nothing is known.
-    #[must_use]
-    pub fn unknown() -> Self {
-        Self {
-            fraction: None,
-            message: None,
-            poll_after_ms: None,
-        }
     }
 }
 

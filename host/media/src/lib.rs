@@ -1,1 +1,23 @@
-//! host/media
+//! Media for Genvid: where films, voices and pictures are kept, how they are handed out, and
+//! how they are put together.
+//!
+//! - [`blob`] is the port to storage; [`folder`] is its adapter for a local folder.
+//! - [`links`] signs and checks links that hand out one blob until a given time.
+//! - [`ffmpeg`] runs ffmpeg and ffprobe under limits: probe, verify, compose, thumbnail.
+//! - [`subtitles`] turns word timings into cues, SRT and WebVTT.
+//!
+//! Architecture invariant: this package knows nothing of jobs, users, HTTP servers or
+//! databases. Every byte that it reads may come from a stranger.
+
+pub mod blob;
+pub mod ffmpeg;
+pub mod folder;
+pub mod key;
+pub mod links;
+mod scratch;
+pub mod subtitles;
+
+pub use blob::{Blob, BlobStore, BlobWriter, ByteRange, Stat, Stored};
+pub use folder::{FolderOptions, FolderStore};
+pub use key::Key;
+pub use links::Signer;

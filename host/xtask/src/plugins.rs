@@ -1,5 +1,6 @@
 //! `cargo xtask plugins`.
 
+use crate::check::Tally;
 use anyhow::Context as _;
 use clap::Args;
 use genvid_build::{Build, Plugin, Preference};
@@ -32,8 +33,52 @@ pub(crate) struct Options {
     json: bool,
 }
 
+/// Builds all plugins and fails unless each is ready.
+pub(crate) fn ensure(root: &Path, locked: bool) -> anyhow::Result<()> {
+    let options = Options {
+        locked,
+        ..Options::default()
+    };
+    let outcome = build(root, &options)?;
+    anyhow::ensure!(
+        outcome.failures.is_empty(),
+        "{} of the plugins could not be built (see above)",
+        outcome.failures.len()
+    );
+    Ok(())
+}
+
+/// Builds all plugins and counts each as a check.
+pub(crate) fn tally(root: &Path) -> anyhow::Result<Tally> {
+    let options = Options {
+        locked: true,
+        ..Options::default()
+    };
+    let outcome = build(root, &options)?;
+    Ok(Tally {
+        passed: outcome.ready as u64,
+        failed: outcome.failures.len() as u64,
+        skipped: 0,
+    })
+}
+
 /// Builds and reports; the exit code is 1 when one plugin could not be built.
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
+    let outcome = build(root, options)?;
+    Ok(if outcome.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// How many plugins are ready, and what is wrong with the others.
+pub(crate) struct BuildOutcome {
+    pub(crate) ready: usize,
+    pub(crate) failures: Vec<String>,
+}
+
+pub(crate) fn build(root: &Path, options: &Options) -> anyhow::Result<BuildOutcome> {
     let started = Instant::now();
     let report = Build {
         crates: crates(root, &options.ids)?,
@@ -74,10 +119,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         failures.len(),
         started.elapsed().as_secs_f64()
     );
-    Ok(if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(BuildOutcome {
+        ready: built.len(),
+        failures,
     })
 }
 

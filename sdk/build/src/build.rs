@@ -5,11 +5,10 @@ use crate::component::{self, ComponentError};
 use crate::fingerprint::{self, Stamp};
 use crate::machine::ThisMachine;
 use crate::manifest::{self, Identity, ManifestError};
-use crate::toolchain::{self, Memory, Preference, Toolchain, ToolchainError};
+use crate::toolchain::{self, FileMemory, Preference, Toolchain, ToolchainError};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 /// What to build, and where to.
 #[derive(Debug, Clone)]
@@ -183,7 +182,7 @@ impl Build {
             }));
         }
 
-        let memory = FileMemory(target_dir.join("target-add-failed"));
+        let memory = FileMemory::new(target_dir.clone());
         let toolchain = toolchain::find(&ThisMachine, &memory, self.preference, say)?;
         let stage = Stage {
             build: self,
@@ -448,26 +447,4 @@ fn cargo_table(folder: &Path) -> Option<toml::Table> {
         .ok()?
         .parse()
         .ok()
-}
-
-/// Remembers in a file of the target folder, for a day.
-struct FileMemory(PathBuf);
-
-const MEMORY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Memory for FileMemory {
-    fn target_add_failed(&self, version: &str) -> bool {
-        let written = std::fs::metadata(&self.0).and_then(|about| about.modified());
-        let fresh = written.is_ok_and(|written| {
-            SystemTime::now()
-                .duration_since(written)
-                .is_ok_and(|age| age < MEMORY_LIFETIME)
-        });
-        fresh && std::fs::read_to_string(&self.0).is_ok_and(|text| text == version)
-    }
-
-    fn remember_target_add_failed(&self, version: &str) {
-        // Only saves time at the next build; a failure to remember costs 10 s then.
-        let _ = std::fs::write(&self.0, version);
-    }
 }

@@ -12,7 +12,7 @@ use crate::TARGET;
 use crate::machine::{Call, Machine};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long `rustup target add` may take. It is a download of some 20 MB; a machine without
 /// a way to the download server must not hold a build up for longer.
@@ -160,6 +160,44 @@ pub trait Memory {
     fn target_add_failed(&self, version: &str) -> bool;
     /// Remembers that it failed.
     fn remember_target_add_failed(&self, version: &str);
+}
+
+/// Remembers in a file of cargo's target folder, for a day.
+#[derive(Debug, Clone)]
+pub struct FileMemory {
+    file: PathBuf,
+}
+
+const MEMORY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl FileMemory {
+    /// Remembers in `target_dir`, which is made when there is something to remember.
+    #[must_use]
+    pub fn new(target_dir: PathBuf) -> Self {
+        Self {
+            file: target_dir.join("target-add-failed"),
+        }
+    }
+}
+
+impl Memory for FileMemory {
+    fn target_add_failed(&self, version: &str) -> bool {
+        let written = std::fs::metadata(&self.file).and_then(|about| about.modified());
+        let fresh = written.is_ok_and(|written| {
+            SystemTime::now()
+                .duration_since(written)
+                .is_ok_and(|age| age < MEMORY_LIFETIME)
+        });
+        fresh && std::fs::read_to_string(&self.file).is_ok_and(|text| text == version)
+    }
+
+    fn remember_target_add_failed(&self, version: &str) {
+        // Only saves time at the next build; a failure to remember costs 10 s then.
+        if let Some(folder) = self.file.parent() {
+            let _ = std::fs::create_dir_all(folder);
+        }
+        let _ = std::fs::write(&self.file, version);
+    }
 }
 
 /// Finds a toolchain; see the module for the order. `say` is told before anything is

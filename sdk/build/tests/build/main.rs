@@ -1,0 +1,6 @@
+//! The build of plugins: manifests, components, the search for a toolchain, whole builds.
+
+mod component;
+mod manifest;
+mod toolchain;
+mod whole;

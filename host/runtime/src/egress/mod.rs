@@ -1,0 +1,145 @@
+//! The only way out of the sandbox: every request is checked against the manifest, gets its
+//! credential at the last moment, goes to an address that was checked, and comes back without
+//! the credential.
+
+mod address;
+mod connect;
+mod credential;
+mod events;
+mod exchange;
+mod extract;
+mod fetch;
+mod guest;
+pub(crate) mod headers;
+mod outgoing;
+mod rate;
+mod request;
+pub(crate) mod rules;
+mod scrub;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+
+pub use fetch::Fetched;
+pub(crate) use guest::CallEgress;
+
+use crate::error::Error;
+use crate::manifest::{Credential, Limits, Manifest, Problem};
+use connect::Connector;
+use credential::Filled;
+use exchange::Pool;
+use rate::Rate;
+use rules::{Reroute, Rules};
+use scrub::Scrubber;
+
+/// What all plugins share: TLS and the name under which requests are made.
+#[derive(Clone)]
+pub(crate) struct Client {
+    connector: Connector,
+    user_agent: HeaderValue,
+}
+
+impl Client {
+    pub(crate) fn new(user_agent: &str) -> Result<Self, Error> {
+        let user_agent = HeaderValue::from_str(user_agent)
+            .map_err(|_| Error::Tls("the user agent does not fit into a header".to_owned()))?;
+        Ok(Self {
+            connector: Connector::new()?,
+            user_agent,
+        })
+    }
+}
+
+/// The way out for one plugin.
+pub(crate) struct Egress {
+    client: Client,
+    pool: Arc<Pool>,
+    rules: Rules,
+    reroutes: Vec<Reroute>,
+    credentials: HashMap<String, Filled>,
+    /// Headers of the credentials, which guests may not write.
+    own_headers: Vec<HeaderName>,
+    /// Query parameters of the credentials, which guests may not write.
+    own_parameters: Vec<String>,
+    scrubber: Scrubber,
+    rate: Rate,
+    limits: Limits,
+    max_saved_bytes: u64,
+}
+
+impl Egress {
+    pub(crate) fn new(
+        client: Client,
+        manifest: &Manifest,
+        secrets: &HashMap<String, SecretString>,
+        reroutes: Vec<Reroute>,
+        max_saved_bytes: u64,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut egress = Self {
+            rules: Rules::of(manifest),
+            reroutes,
+            rate: Rate::new(manifest.limits.requests_per_second),
+            limits: manifest.limits,
+            max_saved_bytes,
+            ..Self::closed(client)
+        };
+        for (name, recipe) in &manifest.credentials {
+            let filled = fill(recipe, secrets)
+                .ok_or_else(|| vec![Problem::new(format!("credentials.{name}"), "no secret")])?;
+            egress.own_headers.extend(filled.headers());
+            egress
+                .own_parameters
+                .extend(filled.parameter().map(str::to_owned));
+            egress.scrubber.add(filled.secret.expose_secret());
+            if let Some(derived) = filled.derived() {
+                egress.scrubber.add(&derived);
+            }
+            egress.credentials.insert(name.clone(), filled);
+        }
+        Ok(egress)
+    }
+
+    /// No way out at all.
+    pub(crate) fn closed(client: Client) -> Self {
+        Self {
+            client,
+            pool: Arc::default(),
+            rules: Rules::default(),
+            reroutes: Vec::new(),
+            credentials: HashMap::new(),
+            own_headers: Vec::new(),
+            own_parameters: Vec::new(),
+            scrubber: Scrubber::default(),
+            rate: Rate::new(1),
+            limits: Limits::default(),
+            max_saved_bytes: 0,
+        }
+    }
+}
+
+fn fill(recipe: &Credential, secrets: &HashMap<String, SecretString>) -> Option<Filled> {
+    let secret = |name: &str| secrets.get(name).cloned();
+    Some(match recipe {
+        Credential::JwtHs256 {
+            issuer_secret,
+            secret: name,
+            ..
+        } => Filled {
+            recipe: recipe.clone(),
+            secret: secret(name)?,
+            issuer: Some(secret(issuer_secret)?),
+        },
+        Credential::Header { secret: name, .. }
+        | Credential::Bearer { secret: name }
+        | Credential::Basic { secret: name, .. }
+        | Credential::Query { secret: name, .. }
+        | Credential::Hmac { secret: name, .. } => Filled {
+            recipe: recipe.clone(),
+            secret: secret(name)?,
+            issuer: None,
+        },
+    })
+}

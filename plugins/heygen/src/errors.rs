@@ -72,13 +72,7 @@ struct Body {
 
 /// A question that was refused.
 pub(crate) fn refusal(response: &Response) -> Error {
-    let error = TABLE.refusal(response, read(response));
-    let error = slots(error);
-    match error.kind {
-        // Nothing was at stake with a question.
-        ErrorKind::OutcomeUnknown => error.with_kind(ErrorKind::Unavailable),
-        _ => error,
-    }
+    slots(TABLE.refusal(response, read(response)))
 }
 
 /// A submission that was refused.

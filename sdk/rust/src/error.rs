@@ -132,14 +132,11 @@ impl ErrorTable {
             .map(|(_, class)| *class)
     }
 
-    /// An answer that refuses a question: nothing was at stake, so a 5xx is `unavailable`.
+    /// An answer that refuses a question. Nothing was at stake, so what would leave the
+    /// outcome of a submission unknown is `unavailable` here.
     #[must_use]
     pub fn refusal(&self, response: &Response, vendor: VendorError) -> Error {
-        let class = self.known(&vendor).unwrap_or(match response.status {
-            500..=599 => Class::Unavailable,
-            status => class_of_status(status),
-        });
-        build(class, response, vendor)
+        self.submit_refusal(response, vendor).before_submission()
     }
 
     /// An answer that refuses a submission. A 5xx whose code the table does not know may

@@ -49,7 +49,7 @@ pub(crate) fn build(toolchain: &Toolchain, order: &Order<'_>) -> io::Result<Made
     command
         .args(arguments(toolchain, order))
         .envs(toolchain.variables())
-        .env("CARGO_ENCODED_RUSTFLAGS", encoded_flags(order.workspace))
+        .env("CARGO_ENCODED_RUSTFLAGS", encoded_flags())
         .current_dir(order.workspace)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
@@ -101,15 +101,18 @@ pub(crate) fn arguments(toolchain: &Toolchain, order: &Order<'_>) -> Vec<OsStrin
 
 /// rustc flags that keep the build machine's paths out of the component: the place in the
 /// source that a panic names would carry them, and the bytes would differ by machine.
-fn encoded_flags(workspace: &Path) -> String {
-    let mut flags = vec![format!("--remap-path-prefix={}=.", workspace.display())];
+///
+/// cargo names the workspace's own sources relative to its root already. A flag with that
+/// root in it would also make every workspace build the standard library for itself.
+fn encoded_flags() -> String {
+    // Where the standard library's sources are when it is built along.
+    let mut flags: Vec<String> = ["/usr/lib/rustlib/src/rust", "/usr/src"]
+        .into_iter()
+        .map(|sources| format!("--remap-path-prefix={sources}=rust"))
+        .collect();
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    // Where the standard library's sources are when it is built along.
-    for sources in ["/usr/lib/rustlib/src/rust", "/usr/src"] {
-        flags.push(format!("--remap-path-prefix={sources}=rust"));
-    }
     if let Some(home) = home {
         flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
     }

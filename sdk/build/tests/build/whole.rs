@@ -2,29 +2,35 @@ use genvid_build::component::inspect;
 use genvid_build::{Build, BuildError, FailureReason, Plugin, Preference};
 use std::path::{Path, PathBuf};
 
-/// A workspace with two crates that need nothing: `one` is a plugin that exports nothing,
-/// `two` is given by the test.
+/// A workspace with two crates, `<name>-one` and `<name>-two` in folders `one` and `two`,
+/// each a plugin that needs nothing and exports nothing.
 struct Workspace {
+    name: &'static str,
     folder: tempfile::TempDir,
 }
 
 impl Workspace {
-    fn new() -> Self {
+    /// `name` is of one test only: all tests share a target folder, so that the standard
+    /// library is built once where it has to be built along.
+    fn new(name: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let workspace = Self { folder };
+        let workspace = Self { name, folder };
         workspace.write(
             "Cargo.toml",
             "[workspace]\nresolver = \"3\"\nmembers = [\"one\", \"two\"]\n",
         );
-        for name in ["one", "two"] {
+        for part in ["one", "two"] {
             workspace.write(
-                &format!("{name}/Cargo.toml"),
+                &format!("{part}/Cargo.toml"),
                 &format!(
-                    "[package]\nname = \"{name}\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n"
+                    "[package]\nname = \"{name}-{part}\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n"
                 ),
             );
-            workspace.write(&format!("{name}/src/lib.rs"), "");
-            workspace.write(&format!("{name}/plugin.toml"), &manifest(name, "0.1.0"));
+            workspace.write(&format!("{part}/src/lib.rs"), "");
+            workspace.write(
+                &format!("{part}/plugin.toml"),
+                &workspace.manifest(part, "0.1.0"),
+            );
         }
         workspace
     }
@@ -40,25 +46,24 @@ impl Workspace {
         std::fs::remove_file(self.folder.path().join(path)).expect("removed");
     }
 
-    fn build(&self, crates: &[&str], name: &str) -> Build {
+    fn manifest(&self, part: &str, version: &str) -> String {
+        let name = self.name;
+        format!("id = \"{name}-{part}\"\nversion = \"{version}\"\n")
+    }
+
+    fn build(&self, crates: &[&str]) -> Build {
         Build {
             crates: crates
                 .iter()
                 .map(|name| self.folder.path().join(name))
                 .collect(),
             out_dir: self.folder.path().join("out"),
-            // Shared by all runs of a test: where the standard library is built along, that
-            // is done once.
-            target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)),
+            target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("wasm")),
             preference: Preference::Any,
             locked: false,
             force: false,
         }
     }
-}
-
-fn manifest(id: &str, version: &str) -> String {
-    format!("id = \"{id}\"\nversion = \"{version}\"\n")
 }
 
 fn run(build: &Build) -> Vec<Result<Plugin, FailureReason>> {
@@ -77,16 +82,16 @@ fn only(results: Vec<Result<Plugin, FailureReason>>) -> Result<Plugin, FailureRe
 
 #[test]
 fn a_plugin_is_written_when_it_changes_and_only_then() {
-    let workspace = Workspace::new();
-    let build = workspace.build(&["one"], "whole-changes");
+    let workspace = Workspace::new("changes");
+    let build = workspace.build(&["one"]);
     let first = only(run(&build)).expect("built");
     assert!(first.changed);
-    assert_eq!(first.path, build.out_dir.join("one.wasm"));
+    assert_eq!(first.path, build.out_dir.join("changes-one.wasm"));
     let bytes = std::fs::read(&first.path).expect("a file");
     assert_eq!(bytes.len(), first.bytes);
     assert_eq!(
         inspect(&bytes).expect("a component").manifest,
-        Some(manifest("one", "0.1.0"))
+        Some(workspace.manifest("one", "0.1.0"))
     );
     assert!(workspace.folder.path().join("Cargo.lock").is_file());
 
@@ -111,7 +116,7 @@ fn a_plugin_is_written_when_it_changes_and_only_then() {
     );
 
     // A manifest counts as a source.
-    workspace.write("one/plugin.toml", &manifest("one", "0.2.0"));
+    workspace.write("one/plugin.toml", &workspace.manifest("one", "0.2.0"));
     let third = only(run(&build)).expect("built");
     assert!(third.changed && third.sha256 != first.sha256);
     assert_eq!(third.identity.version, "0.2.0");
@@ -130,8 +135,8 @@ fn a_plugin_is_written_when_it_changes_and_only_then() {
 
 #[test]
 fn one_that_fails_does_not_stop_the_others() {
-    let workspace = Workspace::new();
-    let build = workspace.build(&["two", "one"], "whole-failures");
+    let workspace = Workspace::new("failures");
+    let build = workspace.build(&["two", "one"]);
     workspace.write("two/src/lib.rs", "compile_error!(\"on purpose\");");
     let results = run(&build);
     assert!(
@@ -141,10 +146,10 @@ fn one_that_fails_does_not_stop_the_others() {
     assert!(results[1].is_ok(), "{results:?}");
 
     workspace.write("two/src/lib.rs", "");
-    workspace.write("two/plugin.toml", &manifest("one", "0.1.0"));
+    workspace.write("two/plugin.toml", &workspace.manifest("one", "0.1.0"));
     let results = run(&build);
     assert!(
-        matches!(&results[1], Err(FailureReason::DuplicateId(id)) if id == "one"),
+        matches!(&results[1], Err(FailureReason::DuplicateId(id)) if id == "failures-one"),
         "{results:?}"
     );
 
@@ -163,10 +168,10 @@ fn one_that_fails_does_not_stop_the_others() {
         other => panic!("{other:?}"),
     }
 
-    workspace.write("two/plugin.toml", &manifest("two", "0.1.0"));
+    workspace.write("two/plugin.toml", &workspace.manifest("two", "0.1.0"));
     workspace.write(
         "two/Cargo.toml",
-        "[package]\nname = \"two\"\nedition = \"2024\"\n",
+        "[package]\nname = \"failures-two\"\nedition = \"2024\"\n",
     );
     let results = run(&build);
     assert!(
@@ -177,8 +182,8 @@ fn one_that_fails_does_not_stop_the_others() {
 
 #[test]
 fn the_lock_file_is_respected_on_demand() {
-    let workspace = Workspace::new();
-    let mut build = workspace.build(&["one"], "whole-lock");
+    let workspace = Workspace::new("lock");
+    let mut build = workspace.build(&["one"]);
     // Without a lock file there is nothing to respect yet.
     build.locked = true;
     only(run(&build)).expect("built");
@@ -192,8 +197,8 @@ fn the_lock_file_is_respected_on_demand() {
 
 #[test]
 fn crates_of_two_workspaces_and_no_crates_are_refused() {
-    let (first, second) = (Workspace::new(), Workspace::new());
-    let mut build = first.build(&["one"], "whole-refused");
+    let (first, second) = (Workspace::new("first"), Workspace::new("second"));
+    let mut build = first.build(&["one"]);
     build.crates.push(second.folder.path().join("two"));
     assert!(matches!(
         build.run(&mut |_| {}),

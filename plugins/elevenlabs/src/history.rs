@@ -20,8 +20,8 @@ const LONGEST_CALL_SECONDS: u64 = 600;
 const PAGE_SIZE: &str = "20";
 /// Below the manifest's `requests_per_call`.
 const PAGES: usize = 7;
-/// A cautious guess of how long the vendor works on a text: so long and so long per
-/// character. Observed speech of 1,000 characters takes seconds.
+/// A cautious guess of how long the vendor works on a text, since it states nothing: so long,
+/// and so long for each character.
 const BASE_MS: u64 = 30_000;
 const MS_PER_CHARACTER: u64 = 20;
 

@@ -37,7 +37,7 @@ pub(crate) struct TokenPrice {
     output: f64,
 }
 
-/// Standard processing, read 2026-11-05 at developers.openai.com/api/docs/pricing.
+/// Standard processing, by developers.openai.com/api/docs/pricing as quoted on 2026-06-21.
 const PRICES: [(&str, TokenPrice); 3] = [
     ("gpt-5.4", price(2.5, 0.25, 15.0)),
     ("gpt-5.4-mini", price(0.75, 0.075, 4.5)),

@@ -104,9 +104,12 @@ fn apt(root: &Path) -> anyhow::Result<()> {
             why: "subtitles are burned in with the font DejaVu Sans".to_owned(),
         });
     }
+    let machine = ThisMachine {
+        folder: root.to_path_buf(),
+    };
     let memory = FileMemory::new(root.join("target/wasm"));
     let mut announce = |text: &str| say(text);
-    let found = toolchain::find(&ThisMachine, &memory, Preference::Any, &mut announce);
+    let found = toolchain::find(&machine, &memory, Preference::Any, &mut announce);
     if let Err(toolchain::ToolchainError::Missing { tried }) = &found {
         missing.push(Missing {
             packages: DEBIAN_PACKAGES.to_vec(),
@@ -121,7 +124,7 @@ fn apt(root: &Path) -> anyhow::Result<()> {
     }
     install_packages(root, &missing)?;
     if found.is_err() {
-        toolchain::find(&ThisMachine, &memory, Preference::Any, &mut announce)?;
+        toolchain::find(&machine, &memory, Preference::Any, &mut announce)?;
     }
     Ok(())
 }

@@ -183,7 +183,10 @@ impl Build {
         }
 
         let memory = FileMemory::new(target_dir.clone());
-        let toolchain = toolchain::find(&ThisMachine, &memory, self.preference, say)?;
+        let machine = ThisMachine {
+            folder: workspace.clone(),
+        };
+        let toolchain = toolchain::find(&machine, &memory, self.preference, say)?;
         let stage = Stage {
             build: self,
             toolchain: &toolchain,

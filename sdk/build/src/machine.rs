@@ -49,14 +49,19 @@ pub trait Machine {
 
 /// The real machine. Compiler variables that an outer cargo left in the environment are not
 /// passed on to the programs it runs (see [`crate::toolchain::foreign_variables`]).
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ThisMachine;
+#[derive(Debug, Clone)]
+pub struct ThisMachine {
+    /// Where programs run: the active toolchain is another one in a folder with a
+    /// `rust-toolchain.toml`.
+    pub folder: PathBuf,
+}
 
 impl Machine for ThisMachine {
     fn call(&self, call: &Call) -> io::Result<Outcome> {
         let mut command = Command::new(&call.program);
         command
             .args(&call.arguments)
+            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -353,7 +353,10 @@ fn variables_of_an_outer_build_are_foreign_and_those_of_the_network_are_not() {
 #[test]
 fn a_call_of_this_machine_is_stopped_in_time() {
     let call = |program: &str, argument: &str, timeout| {
-        ThisMachine.call(&Call {
+        let machine = ThisMachine {
+            folder: std::env::temp_dir(),
+        };
+        machine.call(&Call {
             program: program.into(),
             arguments: vec![argument.to_owned()],
             timeout,

@@ -13,7 +13,7 @@ impl Workspace {
     /// `name` is of one test only: all tests share a target folder, so that the standard
     /// library is built once where it has to be built along.
     fn new(name: &'static str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let workspace = Self { name, folder };
         workspace.write(
             "Cargo.toml",

@@ -184,6 +184,20 @@ impl Ruler {
             .collect()
     }
 
+    /// How much more unequal two lines may be to be parted at a comma. In scripts without
+    /// spaces every other place may be the middle of a word.
+    fn clause_bonus(&self, units: &[Unit]) -> usize {
+        let unspaced = units
+            .iter()
+            .filter(|unit| unit.text.starts_with(is_unspaced))
+            .count();
+        if unspaced * 2 > units.len() {
+            self.line() * 2 / 3
+        } else {
+            self.line() / 3
+        }
+    }
+
     /// Where two lines become about equally long; after a comma or a full stop rather than
     /// between two words that belong together.
     fn middle(&self, units: &[Unit]) -> Option<usize> {
@@ -192,7 +206,7 @@ impl Ruler {
                 let (above, below) = (self.measure(&units[..at]), self.measure(&units[at..]));
                 let fits = above <= self.line() && below <= self.line();
                 let bonus = if ends_clause(&units[at - 1]) {
-                    self.line() / 3
+                    self.clause_bonus(units)
                 } else {
                     0
                 };

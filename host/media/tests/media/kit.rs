@@ -1,0 +1,163 @@
+//! Films and voices made on the spot, and a way to look at pictures.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use genvid_media::ffmpeg::{Aspect, Composition, Fit, Studio, StudioOptions, Subtitles, Tools};
+use tempfile::TempDir;
+
+pub(crate) struct Kit {
+    pub(crate) folder: TempDir,
+    pub(crate) studio: Studio,
+}
+
+impl Kit {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut StudioOptions)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = StudioOptions::new(folder.path().join("scratch"));
+        change(&mut options);
+        let tools = Tools::locate(None, None).await.unwrap();
+        let studio = Studio::new(tools, options).await.unwrap();
+        Self { folder, studio }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs ffmpeg without limits to make something; `arguments` are separated by spaces.
+    pub(crate) fn make(&self, name: &str, arguments: &str) -> PathBuf {
+        let path = self.path(name);
+        ffmpeg(arguments.split(' ').chain([path.to_str().unwrap()]));
+        path
+    }
+
+    /// A silent film that moves, of H.264 in MP4.
+    pub(crate) fn film(&self, name: &str, size: &str, seconds: f64) -> PathBuf {
+        self.make(
+            name,
+            &format!(
+                "-f lavfi -i testsrc2=s={size}:r=25:d={seconds} -c:v libx264 -preset ultrafast \
+                 -pix_fmt yuv420p"
+            )
+            .replace("                 ", ""),
+        )
+    }
+
+    /// A tone of this length; the name's ending decides the format.
+    pub(crate) fn voice(&self, name: &str, seconds: f64) -> PathBuf {
+        self.make(name, &format!("-f lavfi -i sine=f=330:r=44100:d={seconds}"))
+    }
+
+    pub(crate) fn composition(&self, film: &Path) -> Composition {
+        Composition {
+            film: film.to_owned(),
+            voice: None,
+            keep_film_sound: false,
+            subtitles: Subtitles::Absent,
+            aspect: Aspect::Landscape,
+            fit: Fit::Blur,
+            max_seconds: None,
+            out: self.path("out.mp4"),
+        }
+    }
+
+    /// Folders of runs that are still there.
+    pub(crate) fn left_in_scratch(&self) -> Vec<PathBuf> {
+        let mut left = Vec::new();
+        for studio in std::fs::read_dir(self.path("scratch")).unwrap() {
+            for entry in std::fs::read_dir(studio.unwrap().path()).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap() != "lock" {
+                    left.push(path);
+                }
+            }
+        }
+        left
+    }
+}
+
+pub(crate) fn ffmpeg<'a>(arguments: impl IntoIterator<Item = &'a str>) {
+    let said = Command::new("ffmpeg")
+        .args(["-y", "-v", "error", "-nostdin"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+}
+
+/// The picture at a time, as rows of grey values.
+pub(crate) struct Grey {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pixels: Vec<u8>,
+}
+
+impl Grey {
+    pub(crate) fn at(film: &Path, seconds: f64, width: usize, height: usize) -> Self {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-nostdin"]);
+        if seconds > 0.0 {
+            // A single picture has no time to go to.
+            command.args(["-ss", &seconds.to_string()]);
+        }
+        let said = command
+            .arg("-i")
+            .arg(film)
+            .args(["-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"])
+            .output()
+            .unwrap();
+        assert_eq!(
+            said.stdout.len(),
+            width * height,
+            "{}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+        Self {
+            width,
+            height,
+            pixels: said.stdout,
+        }
+    }
+
+    /// Mean difference to another picture in rows `from..to`, given as parts of the height.
+    pub(crate) fn difference(&self, other: &Self, from: f64, to: f64) -> f64 {
+        assert_eq!((self.width, self.height), (other.width, other.height));
+        let row = |part: f64| (part * self.height as f64) as usize * self.width;
+        let range = row(from)..row(to);
+        let sum: u64 = self.pixels[range.clone()]
+            .iter()
+            .zip(&other.pixels[range.clone()])
+            .map(|(one, other)| u64::from(one.abs_diff(*other)))
+            .sum();
+        sum as f64 / range.len() as f64
+    }
+
+    /// Mean grey of rows `from..to`.
+    pub(crate) fn mean(&self, from: f64, to: f64) -> f64 {
+        let row = |part: f64| (part * self.height as f64) as usize * self.width;
+        let part = &self.pixels[row(from)..row(to)];
+        part.iter().map(|grey| f64::from(*grey)).sum::<f64>() / part.len() as f64
+    }
+}
+
+/// Loudness in decibels below full scale, of the whole file.
+pub(crate) fn mean_volume(file: &Path) -> f64 {
+    let said = Command::new("ffmpeg")
+        .args(["-nostdin", "-i"])
+        .arg(file)
+        .args(["-map", "0:a:0", "-af", "volumedetect", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    let (_, rest) = text.split_once("mean_volume: ").unwrap();
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}

@@ -88,3 +88,8 @@ pub mod prelude {
     };
     pub use serde_json::{Value, json};
 }
+
+/// The examples of the README compile and run as written.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

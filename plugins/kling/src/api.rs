@@ -88,13 +88,14 @@ struct Costs {
     resource_pack_subscribe_infos: Vec<Pack>,
 }
 
+/// Quantities are passed on as they come, as numbers or as text.
 #[derive(Deserialize)]
 struct Pack {
     resource_pack_name: Option<String>,
     resource_pack_type: Option<String>,
-    total_quantity: Option<f64>,
-    remaining_quantity: Option<f64>,
-    invalid_time: Option<i64>,
+    total_quantity: Option<Value>,
+    remaining_quantity: Option<Value>,
+    invalid_time: Option<Value>,
     status: Option<String>,
 }
 

@@ -87,13 +87,13 @@ impl Call {
     /// A JSON body.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self> {
         self.request.body = Body::Text(to_json(value)?);
-        Ok(self.as_json())
+        Ok(self.with_json_type())
     }
 
     /// A JSON body in which the host replaces the strings of [`base64`] and [`data_url`].
     pub fn json_with_assets<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self> {
         self.request.body = Body::JsonWithAssets(to_json(value)?);
-        Ok(self.as_json())
+        Ok(self.with_json_type())
     }
 
     /// A body as it is; name its media type with [`Call::header`].
@@ -135,7 +135,7 @@ impl Call {
         })
     }
 
-    fn as_json(mut self) -> Self {
+    fn with_json_type(mut self) -> Self {
         let named = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-type");
         if !self.request.headers.iter().any(named) {
             self = self.header("content-type", "application/json");

@@ -1,0 +1,459 @@
+//! Avatars, voices and the account.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{HeyGen, data, view};
+use crate::{
+    call::Call,
+    gate::Face,
+    media::{AudioFormat, Figure, Film, Sound, Speech, expired, file, size, voice_of},
+    refusal::{Answer, Class, Refusal},
+};
+
+/// One look of an avatar.
+pub(super) struct Look {
+    pub(super) id: &'static str,
+    name: &'static str,
+    group: &'static str,
+    pub(super) kind: &'static str,
+    gender: &'static str,
+    /// Default voice.
+    pub(super) voice: &'static str,
+    orientation: &'static str,
+    owner: &'static str,
+}
+
+impl Look {
+    /// Chooses the colours of the drawn figure.
+    pub(super) fn seed(&self) -> u64 {
+        self.id.bytes().fold(17, |seed: u64, byte| {
+            seed.wrapping_mul(131).wrapping_add(byte.into())
+        })
+    }
+}
+
+pub(super) struct Voice {
+    pub(super) id: &'static str,
+    name: &'static str,
+    language: &'static str,
+    pub(super) gender: &'static str,
+    kind: &'static str,
+}
+
+const fn look(
+    id: &'static str,
+    name: &'static str,
+    group: &'static str,
+    kind: &'static str,
+    gender: &'static str,
+    voice: &'static str,
+    orientation: &'static str,
+) -> Look {
+    Look {
+        id,
+        name,
+        group,
+        kind,
+        gender,
+        voice,
+        orientation,
+        owner: "public",
+    }
+}
+
+const EMMA: &str = "2d5b0e6cf36f460aa7fc47e3eee4ba54";
+const BRIAN: &str = "d7bbcdd6964c47bdaae26decade4a933";
+const XIAOYI: &str = "0ebe70d83b2349529e56492c002c9572";
+
+static LOOKS: [Look; 12] = [
+    look(
+        "anna_studio_front_portrait",
+        "Anna in the studio",
+        "grp_anna",
+        "studio_avatar",
+        "female",
+        EMMA,
+        "portrait",
+    ),
+    look(
+        "anna_office_front_landscape",
+        "Anna in the office",
+        "grp_anna",
+        "studio_avatar",
+        "female",
+        EMMA,
+        "landscape",
+    ),
+    look(
+        "ben_casual_front_portrait",
+        "Ben, casual",
+        "grp_ben",
+        "studio_avatar",
+        "male",
+        BRIAN,
+        "portrait",
+    ),
+    look(
+        "ben_suit_side_landscape",
+        "Ben in a suit",
+        "grp_ben",
+        "studio_avatar",
+        "male",
+        BRIAN,
+        "landscape",
+    ),
+    look(
+        "chen_home_front_portrait",
+        "Chen at home",
+        "grp_chen",
+        "digital_twin",
+        "female",
+        XIAOYI,
+        "portrait",
+    ),
+    look(
+        "chen_kitchen_front_square",
+        "Chen in the kitchen",
+        "grp_chen",
+        "digital_twin",
+        "female",
+        XIAOYI,
+        "square",
+    ),
+    look(
+        "dora_photo_portrait",
+        "Dora, photo",
+        "grp_dora",
+        "photo_avatar",
+        "female",
+        EMMA,
+        "portrait",
+    ),
+    look(
+        "dora_garden_photo_square",
+        "Dora in the garden, photo",
+        "grp_dora",
+        "photo_avatar",
+        "female",
+        EMMA,
+        "square",
+    ),
+    look(
+        "emil_lab_front_portrait",
+        "Emil in the laboratory",
+        "grp_emil",
+        "studio_avatar",
+        "male",
+        BRIAN,
+        "portrait",
+    ),
+    look(
+        "emil_street_front_landscape",
+        "Emil in the street",
+        "grp_emil",
+        "studio_avatar",
+        "male",
+        BRIAN,
+        "landscape",
+    ),
+    look(
+        "fatima_shop_front_portrait",
+        "Fatima in the shop",
+        "grp_fatima",
+        "studio_avatar",
+        "female",
+        EMMA,
+        "portrait",
+    ),
+    Look {
+        owner: "private",
+        ..look(
+            "own_founder_portrait",
+            "Our founder",
+            "grp_own",
+            "digital_twin",
+            "male",
+            BRIAN,
+            "portrait",
+        )
+    },
+];
+
+const fn voice(
+    id: &'static str,
+    name: &'static str,
+    language: &'static str,
+    gender: &'static str,
+) -> Voice {
+    Voice {
+        id,
+        name,
+        language,
+        gender,
+        kind: "public",
+    }
+}
+
+static VOICES: [Voice; 12] = [
+    voice(EMMA, "Emma - Natural", "English", "female"),
+    voice(BRIAN, "Brian - Professional", "English", "male"),
+    voice(
+        "001cc6d54eae4ca2b5fb16ca8e8eb9bb",
+        "Olivia - Cheerful",
+        "English",
+        "female",
+    ),
+    voice(
+        "26b2064088674c80b1e5fc5ab1a068eb",
+        "George - Calm",
+        "English",
+        "male",
+    ),
+    voice(XIAOYI, "Xiaoyi - Natural", "Chinese", "female"),
+    voice(
+        "3e7d3b1ab5a4443bb8ef5a4fa4c9f4a3",
+        "Yunxi - Lively",
+        "Chinese",
+        "male",
+    ),
+    voice(
+        "7f2a3d94b6ad4f5d8a8c1d7e0c5b2f11",
+        "Klara - Freundlich",
+        "German",
+        "female",
+    ),
+    voice(
+        "a1c6f6c07c1a4a59b4e6f1b9f8d4e722",
+        "Jules - Calme",
+        "French",
+        "male",
+    ),
+    voice(
+        "b8f4e2d11e9c4d3f9a7b6c5d4e3f2a33",
+        "Lucía - Cercana",
+        "Spanish",
+        "female",
+    ),
+    voice(
+        "c9a5f3e22fad5e4fab8c7d6e5f4a3b44",
+        "Haruka - Soft",
+        "Japanese",
+        "female",
+    ),
+    voice(
+        "d0b6a4f33abe6f5abc9d8e7f6a5b4c55",
+        "Marco - Warm",
+        "Italian",
+        "male",
+    ),
+    Voice {
+        kind: "private",
+        ..voice(
+            "e1c7b5a44bcf7a6bcdae9f8a7b6c5d66",
+            "Our founder",
+            "English",
+            "male",
+        )
+    },
+];
+
+pub(super) fn find_look(id: &str) -> Option<&'static Look> {
+    LOOKS.iter().find(|look| look.id == id)
+}
+
+pub(super) fn find_voice(id: &str) -> Option<&'static Voice> {
+    VOICES.iter().find(|voice| voice.id == id)
+}
+
+impl HeyGen {
+    fn preview_link(&self, name: &str) -> String {
+        let ttl = self.desk.profile().media_ttl;
+        self.links.link(&format!("/media/preview/{name}"), ttl)
+    }
+
+    fn show_look(&self, look: &Look) -> Value {
+        let (width, height) = match look.orientation {
+            "portrait" => (1080, 1920),
+            "square" => (1080, 1080),
+            _ => (1920, 1080),
+        };
+        json!({
+            "id": look.id,
+            "name": look.name,
+            "avatar_type": look.kind,
+            "group_id": look.group,
+            "gender": look.gender,
+            "default_voice_id": look.voice,
+            "image_width": width,
+            "image_height": height,
+            "preferred_orientation": look.orientation,
+            "preview_image_url": self.preview_link(&format!("{}.jpg", look.id)),
+            "preview_video_url": self.preview_link(&format!("{}.mp4", look.id)),
+            "status": "completed",
+            "supported_api_engines": ["avatar_iii", "avatar_iv", "avatar_v"],
+            "tags": [],
+        })
+    }
+}
+
+pub(super) async fn groups(
+    State(heygen): State<Arc<HeyGen>>,
+    Extension(call): Extension<Call>,
+) -> Answer {
+    let owner = call.query().get("ownership").cloned();
+    let mut groups: Vec<Value> = Vec::new();
+    for look in &LOOKS {
+        let known = groups.iter().any(|group| group["id"] == look.group);
+        if known || owner.as_deref().is_some_and(|owner| owner != look.owner) {
+            continue;
+        }
+        let looks = LOOKS
+            .iter()
+            .filter(|other| other.group == look.group)
+            .count();
+        groups.push(json!({
+            "id": look.group,
+            "name": look.name.split([' ', ',']).next(),
+            "gender": look.gender,
+            "looks_count": looks,
+            "preview_image_url": heygen.preview_link(&format!("{}.jpg", look.id)),
+            "default_voice_id": look.voice,
+        }));
+    }
+    view::page(&call, &groups, 20, 50, Value::clone)
+}
+
+pub(super) async fn looks(
+    State(heygen): State<Arc<HeyGen>>,
+    Extension(call): Extension<Call>,
+) -> Answer {
+    let query = call.query();
+    let fits = |name: &str, value: &str| query.get(name).is_none_or(|wanted| wanted == value);
+    let looks: Vec<&Look> = LOOKS
+        .iter()
+        .filter(|look| {
+            fits("group_id", look.group)
+                && fits("avatar_type", look.kind)
+                && fits("ownership", look.owner)
+        })
+        .collect();
+    view::page(&call, &looks, 20, 50, |look| heygen.show_look(look))
+}
+
+pub(super) async fn one_look(State(heygen): State<Arc<HeyGen>>, Path(id): Path<String>) -> Answer {
+    let look = find_look(&id);
+    let look = look.ok_or_else(|| Refusal::new(404, "avatar_not_found", "Avatar not found"))?;
+    Ok(data(&heygen.show_look(look)))
+}
+
+pub(super) async fn voices(
+    State(heygen): State<Arc<HeyGen>>,
+    Extension(call): Extension<Call>,
+) -> Answer {
+    let query = call.query();
+    let fits = |name: &str, value: &str| {
+        query
+            .get(name)
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
+    let voices: Vec<&Voice> = VOICES
+        .iter()
+        .filter(|voice| {
+            fits("type", voice.kind)
+                && fits("language", voice.language)
+                && fits("gender", voice.gender)
+        })
+        .collect();
+    view::page(&call, &voices, 20, 100, |voice| {
+        json!({
+            "voice_id": voice.id,
+            "name": voice.name,
+            "language": voice.language,
+            "gender": voice.gender,
+            "type": voice.kind,
+            "preview_audio_url": heygen.preview_link(&format!("{}.mp3", voice.id)),
+            "support_pause": true,
+            "support_locale": voice.language == "English",
+        })
+    })
+}
+
+pub(super) async fn me(State(heygen): State<Arc<HeyGen>>) -> Response {
+    // The balance falls with what is billed, as a prepaid wallet does.
+    let spent = heygen.desk.invoice().micro_usd;
+    let left = 500_000_000_u64.saturating_sub(spent) / 10_000;
+    let left = f64::from(u32::try_from(left).unwrap_or(u32::MAX)) / 100.0;
+    data(&json!({
+        "username": "simulated",
+        "email": "simulated@example.com",
+        "first_name": "Simulated",
+        "last_name": "Account",
+        "billing_type": "wallet",
+        "wallet": {
+            "currency": "usd",
+            "remaining_balance": left,
+            "auto_reload": {"enabled": false, "threshold_usd": 10, "amount_usd": 50},
+        },
+        "subscription": null,
+        "usage_based": null,
+    }))
+}
+
+/// Previews of looks and voices.
+pub(super) async fn preview(
+    State(heygen): State<Arc<HeyGen>>,
+    Path(name): Path<String>,
+    Extension(call): Extension<Call>,
+) -> Response {
+    if !heygen.links.works(&format!("/media/preview/{name}"), &call) {
+        return expired();
+    }
+    let (id, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let studio = &heygen.desk.studio;
+    let made = if let Some(voice) = find_voice(id) {
+        let speech = Speech {
+            text: format!(
+                "Hello, my name is {}.",
+                voice.name.split(' ').next().unwrap_or("Sam")
+            ),
+            speed: 1.0,
+            voice: voice_of(voice.id, voice.gender == "female"),
+        };
+        match AudioFormat::parse("mp3_44100_64") {
+            Some(format) => studio
+                .speech(&speech, &format)
+                .await
+                .map(|path| (path, format.mime)),
+            None => return expired(),
+        }
+    } else if let Some(look) = find_look(id) {
+        let ratio = match look.orientation {
+            "portrait" => "9:16",
+            "square" => "1:1",
+            _ => "16:9",
+        };
+        let mut film = Film::new(size(ratio), 3.0, Sound::Silent, look.seed());
+        film.figure = Figure::Presenter;
+        film = film.described(look.name);
+        match extension {
+            "jpg" => studio.poster(&film).await.map(|path| (path, "image/jpeg")),
+            _ => studio.film(&film).await.map(|path| (path, "video/mp4")),
+        }
+    } else {
+        return expired();
+    };
+    match made {
+        Ok((path, mime)) => file(&path, mime, &call.headers).await,
+        Err(error) => {
+            tracing::error!(%error, "a preview was not made");
+            heygen.refusal(Class::InternalError).into_response()
+        }
+    }
+}

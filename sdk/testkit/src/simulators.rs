@@ -1,0 +1,217 @@
+//! Starts and stops the simulators.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use axum::Router;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    control::{self, Handle},
+    desk::Desk,
+    elevenlabs,
+    gate::Face,
+    heygen, kling,
+    media::Studio,
+    openai,
+    options::{Options, Vendor},
+    server,
+};
+
+/// Where the simulators listen, for example `http://127.0.0.1:34567`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Urls {
+    /// HeyGen's simulator.
+    pub heygen: String,
+    /// Kling's simulator.
+    pub kling: String,
+    /// ElevenLabs' simulator.
+    pub elevenlabs: String,
+    /// OpenAI's simulator.
+    pub openai: String,
+}
+
+/// The four simulators, running. Dropping them stops them too, without waiting.
+#[derive(Debug)]
+pub struct Simulators {
+    handles: BTreeMap<Vendor, Handle>,
+    secrets: BTreeMap<String, String>,
+    stop: CancellationToken,
+    servers: JoinSet<()>,
+}
+
+impl Simulators {
+    /// Starts all four.
+    ///
+    /// # Errors
+    ///
+    /// When a port cannot be taken, the media folder cannot be made, or `ffmpeg` does not
+    /// run.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let studio = Studio::open(&options.ffmpeg, options.data_dir.as_deref()).await?;
+        let studio = Arc::new(studio);
+        // Pictures, sounds and callbacks that callers name by URL. No proxy: they are local.
+        let web = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(5))
+            .build()
+            .context("no HTTP client")?;
+        let stop = CancellationToken::new();
+        let mut servers = JoinSet::new();
+        let mut handles = BTreeMap::new();
+        for vendor in Vendor::ALL {
+            let (port, limit) = match vendor {
+                Vendor::HeyGen => (options.ports.heygen, options.limits.heygen),
+                Vendor::Kling => (options.ports.kling, options.limits.kling),
+                Vendor::ElevenLabs => (options.ports.elevenlabs, options.limits.elevenlabs),
+                Vendor::OpenAi => (options.ports.openai, options.limits.openai),
+            };
+            let address = SocketAddr::new(options.bind, port);
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} for {vendor}"))?;
+            let url: Arc<str> = format!("http://{}", reachable(listener.local_addr()?)).into();
+            let desk = Arc::new(Desk::new(
+                vendor,
+                options.keys.clone(),
+                options.profile.clone(),
+                limit,
+                options.seed,
+                studio.clone(),
+                web.clone(),
+            ));
+            let (router, routes, face) = build(vendor, desk);
+            let handle = Handle {
+                face,
+                routes: routes.into(),
+                url: url.clone(),
+            };
+            let router = router.merge(control::routes(handle.clone()));
+            handles.insert(vendor, handle);
+            servers.spawn(server::serve(listener, router, stop.clone()));
+            tracing::debug!(%vendor, %url, "simulator listens");
+        }
+        Ok(Self {
+            handles,
+            secrets: secrets(&options),
+            stop,
+            servers,
+        })
+    }
+
+    /// Where each of them listens.
+    #[must_use]
+    pub fn urls(&self) -> Urls {
+        let url = |vendor| self.handles[&vendor].url().to_owned();
+        Urls {
+            heygen: url(Vendor::HeyGen),
+            kling: url(Vendor::Kling),
+            elevenlabs: url(Vendor::ElevenLabs),
+            openai: url(Vendor::OpenAi),
+        }
+    }
+
+    /// The credentials that work, under the names in the plugins' manifests, for example
+    /// `HEYGEN_API_KEY`.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeMap<String, String> {
+        self.secrets.clone()
+    }
+
+    /// Controls of one of them.
+    #[must_use]
+    pub fn vendor(&self, vendor: Vendor) -> Handle {
+        self.handles[&vendor].clone()
+    }
+
+    /// The hosts that a vendor's answers and documents name, and that therefore have to lead
+    /// to its simulator: API hosts first, then media hosts.
+    #[must_use]
+    pub fn hosts(vendor: Vendor) -> &'static [&'static str] {
+        match vendor {
+            Vendor::HeyGen => &["api.heygen.com", heygen::MEDIA_HOST],
+            Vendor::Kling => &[
+                "api-singapore.klingai.com",
+                "api-beijing.klingai.com",
+                kling::MEDIA_HOST,
+            ],
+            Vendor::ElevenLabs => &["api.elevenlabs.io"],
+            Vendor::OpenAi => &["api.openai.com"],
+        }
+    }
+
+    /// Hosts of the links in answers, each with the vendor whose simulator serves them.
+    #[must_use]
+    pub fn media_hosts() -> BTreeMap<&'static str, Vendor> {
+        BTreeMap::from([
+            (heygen::MEDIA_HOST, Vendor::HeyGen),
+            (kling::MEDIA_HOST, Vendor::Kling),
+        ])
+    }
+
+    /// Closes the ports and all connections.
+    pub async fn stop(mut self) {
+        self.halt();
+        while self.servers.join_next().await.is_some() {}
+    }
+
+    fn halt(&self) {
+        for handle in self.handles.values() {
+            handle.face.desk().silence();
+        }
+        self.stop.cancel();
+    }
+}
+
+impl Drop for Simulators {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+/// An address that a client on this machine can call, also when all are listened on.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn build(vendor: Vendor, desk: Arc<Desk>) -> (Router, Vec<String>, Arc<dyn Face>) {
+    match vendor {
+        Vendor::HeyGen => heygen::build(desk),
+        Vendor::Kling => kling::build(desk),
+        Vendor::ElevenLabs => elevenlabs::build(desk),
+        Vendor::OpenAi => openai::build(desk),
+    }
+}
+
+fn secrets(options: &Options) -> BTreeMap<String, String> {
+    let keys = &options.keys;
+    let mut secrets: BTreeMap<String, String> = [
+        ("HEYGEN_API_KEY", &keys.heygen),
+        ("HEYGEN_WEBHOOK_SECRET", &keys.heygen_webhook),
+        ("KLING_API_KEY", &keys.kling),
+        ("KLING_ACCESS_KEY", &keys.kling_access),
+        ("KLING_SECRET_KEY", &keys.kling_secret),
+        ("ELEVENLABS_API_KEY", &keys.elevenlabs),
+        ("OPENAI_API_KEY", &keys.openai),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.clone()))
+    .collect();
+    if let Some(secret) = &keys.kling_webhook {
+        secrets.insert("KLING_WEBHOOK_SECRET".into(), secret.clone());
+    }
+    secrets
+}

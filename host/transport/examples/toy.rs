@@ -8,6 +8,7 @@ mod toy;
 
 use std::{sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt;
 use genvid_transport::{Graphiql, Options, Shutdown};
 
 #[tokio::main]
@@ -16,19 +17,28 @@ async fn main() -> std::io::Result<()> {
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:4000".to_owned());
     let shutdown = Shutdown::new();
+    let schema = toy::schema(Arc::default());
     let options = Options {
+        types: Some(
+            genvid_transport::SchemaTypes::from_sdl(&schema.sdl())
+                .map_err(std::io::Error::other)?,
+        ),
         graphiql: Some(Graphiql::default()),
         init_timeout: Duration::from_secs(2),
         shutdown: shutdown.clone(),
         ..Options::default()
     };
-    let schema = toy::schema(Arc::default());
     let app = axum::Router::new().nest(
         "/graphql",
         genvid_transport::router(schema, toy::Tokens, options),
     );
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("http://{}/graphql", listener.local_addr()?);
+    // Small frames leave at once instead of waiting for the acknowledgement of the one before.
+    let listener = listener.tap_io(|connection| {
+        // A connection that is gone already fails when it is read.
+        let _ = connection.set_nodelay(true);
+    });
     let stop = {
         let shutdown = shutdown.clone();
         async move {

@@ -4,7 +4,7 @@ use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value};
 use http::{HeaderMap, StatusCode, header::HeaderValue};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{Refusal, RequestId, codes};
+use crate::{Refusal, RequestId, codes, nulls::Expected};
 
 /// async-graphql's syntax errors quote the source line, which may be the whole document.
 const MAX_MESSAGE_CHARS: usize = 200;
@@ -103,13 +103,16 @@ pub(crate) fn is_request_error(response: &Response) -> bool {
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// Gives every error a code. An execution error without one is something the schema did not foresee: its text goes to
+/// Gives every error a code and every failed field its `null`. An execution error without one is something the schema did not foresee: its text goes to
 /// the log, the caller gets `INTERNAL` and the request id.
-pub(crate) fn finish(response: &mut Response, request_id: &RequestId) {
+pub(crate) fn finish(response: &mut Response, expected: &Expected, request_id: &RequestId) {
     if response.errors.is_empty() {
         return;
     }
     let request_error = is_request_error(response);
+    if !request_error {
+        expected.correct(response);
+    }
     if request_error {
         response.errors.truncate(MAX_REQUEST_ERRORS);
     }
@@ -122,6 +125,8 @@ pub(crate) fn finish(response: &mut Response, request_id: &RequestId) {
             Some(Value::String(code)) => code.as_str(),
             _ if request_error && is_limit_error(error) => codes::QUERY_TOO_COMPLEX,
             _ if request_error => codes::VALIDATION_FAILED,
+            // Only a schema in fast validation mode finds this so late.
+            _ if error.message.starts_with("Cannot query field ") => codes::VALIDATION_FAILED,
             _ if is_input_error(error) => codes::INVALID_INPUT,
             _ => codes::INTERNAL,
         };

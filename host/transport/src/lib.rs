@@ -44,6 +44,7 @@ mod graphiql;
 mod identity;
 mod limits;
 mod negotiation;
+mod nulls;
 mod options;
 mod parameters;
 mod request;
@@ -54,6 +55,7 @@ mod sse;
 mod websocket;
 
 pub use identity::{Authenticator, Decorate, Identity, Refusal, RequestId};
+pub use nulls::{SchemaTextError, SchemaTypes};
 pub use options::{AllowedOrigins, DocumentLimits, Graphiql, Options};
 pub use server::router;
 pub use shutdown::Shutdown;

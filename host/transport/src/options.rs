@@ -1,8 +1,8 @@
 //! What the transport allows: sizes, counts and times.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::Shutdown;
+use crate::{SchemaTypes, Shutdown};
 
 /// Settings of one [`router`](crate::router). `Options::default()` is safe for the open internet.
 #[derive(Clone, Debug)]
@@ -17,6 +17,9 @@ pub struct Options {
     pub max_query_bytes: usize,
     /// Limits on a document's shape, checked before anything runs.
     pub limits: DocumentLimits,
+    /// The schema's field types, so that a failed non-null field takes its nearest nullable parent with it, as the
+    /// GraphQL specification says. Default `None`: a failed field is `null`, whatever its type.
+    pub types: Option<Arc<SchemaTypes>>,
     /// Memory for parsed documents, in estimated bytes. 0 switches the cache off. Default 16 MiB.
     pub document_cache_bytes: u64,
     /// How many documents clients may register under their SHA-256 (Apollo's automatic persisted queries).
@@ -57,6 +60,7 @@ impl Default for Options {
             max_batch: 0,
             max_query_bytes: 100_000,
             limits: DocumentLimits::default(),
+            types: None,
             document_cache_bytes: 16 * 1024 * 1024,
             apq: Some(1_000),
             init_timeout: Duration::from_secs(10),

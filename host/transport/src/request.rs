@@ -1,17 +1,27 @@
 //! From parameters to an async-graphql request that is ready to run.
 
+use std::sync::Arc;
+
 use async_graphql::{Request, Value, parser::types::OperationType};
 
-use crate::{Identity, RequestId, documents::Documents, failure::Failure, parameters::Parameters};
+use crate::{
+    Identity, RequestId,
+    documents::Documents,
+    failure::Failure,
+    nulls::{Expected, SchemaTypes},
+    parameters::Parameters,
+};
 
 /// A request whose document is parsed, within the limits, and has the named operation and its required variables.
 pub(crate) struct Prepared {
     pub(crate) request: Request,
     pub(crate) kind: OperationType,
+    pub(crate) expected: Expected,
 }
 
 pub(crate) fn prepare(
     documents: &Documents,
+    types: Option<&Arc<SchemaTypes>>,
     parameters: Parameters,
     identity: &Identity,
     request_id: &RequestId,
@@ -47,11 +57,17 @@ pub(crate) fn prepare(
     let mut request = Request::new(text)
         .variables(parameters.variables)
         .data(request_id.clone());
-    request.operation_name = parameters.operation_name;
+    request.operation_name = parameters.operation_name.clone();
     request.extensions = async_graphql::Extensions(extensions);
     request.set_parsed_query(document.parsed.clone());
+    let expected = Expected {
+        document,
+        operation: parameters.operation_name,
+        types: types.cloned(),
+    };
     Ok(Prepared {
         request: (identity.data)(request),
         kind,
+        expected,
     })
 }

@@ -148,7 +148,13 @@ async fn accept<E: Executor, A: Authenticator>(
     };
     match payload {
         Payload::Single(parameters) => {
-            let prepared = prepare(&core.documents, parameters, &identity, request_id)?;
+            let prepared = prepare(
+                &core.documents,
+                core.options.types.as_ref(),
+                parameters,
+                &identity,
+                request_id,
+            )?;
             if get && prepared.kind == OperationType::Mutation {
                 let failure = Failure::http(
                     StatusCode::METHOD_NOT_ALLOWED,
@@ -191,8 +197,14 @@ async fn batch<E: Executor, A: Authenticator>(
         if body.len() > 1 {
             body.push(b',');
         }
-        let prepared = prepare(&core.documents, parameters, identity, request_id)
-            .and_then(|prepared| refuse_subscription(&prepared).map(|()| prepared));
+        let prepared = prepare(
+            &core.documents,
+            core.options.types.as_ref(),
+            parameters,
+            identity,
+            request_id,
+        )
+        .and_then(|prepared| refuse_subscription(&prepared).map(|()| prepared));
         body.extend(match prepared {
             Ok(prepared) => encode(&Body(&run(core, prepared, request_id).await.response)),
             Err(failure) => encode(&ErrorsBody {
@@ -220,7 +232,7 @@ async fn run<E: Executor, A>(
         .await
     {
         Ok(mut response) => {
-            failure::finish(&mut response, request_id);
+            failure::finish(&mut response, &prepared.expected, request_id);
             Outcome {
                 response,
                 panicked: false,

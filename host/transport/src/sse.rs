@@ -25,6 +25,7 @@ use crate::{
     Identity, RequestId, codes,
     failure::{self, Body, ErrorsBody, Failure},
     negotiation::Media,
+    nulls::Expected,
     request::Prepared,
     server::Core,
     slots::Slot,
@@ -66,6 +67,7 @@ pub(crate) fn open<E: Executor, A>(
     }
     let events = Events {
         operation: Some(core.executor.execute_stream(prepared.request, None)),
+        expected: prepared.expected,
         opened: false,
         request_id: request_id.clone(),
         keep_alive: core.options.sse_keep_alive,
@@ -125,6 +127,7 @@ fn next(payload: &impl Serialize) -> Bytes {
 struct Events {
     /// `None` once it ended.
     operation: Option<BoxStream<'static, Response>>,
+    expected: Expected,
     opened: bool,
     request_id: RequestId,
     keep_alive: Duration,
@@ -160,7 +163,7 @@ impl Stream for Events {
             std::panic::catch_unwind(AssertUnwindSafe(|| operation.poll_next_unpin(context)));
         let event = match polled {
             Ok(Poll::Ready(Some(mut response))) => {
-                failure::finish(&mut response, &this.request_id);
+                failure::finish(&mut response, &this.expected, &this.request_id);
                 next(&Body(&response))
             }
             Ok(Poll::Ready(None)) => {

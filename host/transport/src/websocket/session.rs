@@ -29,6 +29,7 @@ use super::frames::{self, Closing, Incoming};
 use crate::{
     Authenticator, Identity, Refusal, RequestId, codes,
     failure::{self, Body, coded},
+    nulls::Expected,
     parameters::Parameters,
     request::prepare,
     server::Core,
@@ -107,6 +108,7 @@ impl From<Closing> for Ending {
 struct Operation {
     id: String,
     request_id: RequestId,
+    expected: Expected,
     /// Nothing was sent yet: a request error is then an `error` message.
     fresh: bool,
     stream: BoxStream<'static, Response>,
@@ -203,7 +205,10 @@ impl<E: Executor, A: Authenticator> Session<E, A> {
         moved |= self.read(context)?;
         moved |= self.operate(context)?;
         if !moved {
+            let full = self.replies.len() >= MAX_WAITING_REPLIES;
             self.write(context)?;
+            // Reading stopped while the replies were full; there is room again.
+            moved |= full && self.replies.len() < MAX_WAITING_REPLIES;
             moved |= self.keep_time(context)?;
         }
         Ok(moved)
@@ -290,12 +295,20 @@ impl<E: Executor, A: Authenticator> Session<E, A> {
             return Err(Closing::malformed("Invalid message: query is missing"));
         }
         let request_id = RequestId::fresh();
-        match prepare(&self.core.documents, parameters, identity, &request_id) {
+        match prepare(
+            &self.core.documents,
+            self.core.options.types.as_ref(),
+            parameters,
+            identity,
+            &request_id,
+        ) {
             Ok(prepared) => {
                 let stream = self.core.executor.execute_stream(prepared.request, None);
+                let expected = prepared.expected;
                 self.operations.push(Operation {
                     id,
                     request_id,
+                    expected,
                     fresh: true,
                     stream,
                 });
@@ -369,7 +382,7 @@ impl<E: Executor, A: Authenticator> Session<E, A> {
             let (message, ended) = match polled {
                 Ok(Poll::Pending) => continue,
                 Ok(Poll::Ready(Some(mut response))) => {
-                    failure::finish(&mut response, &operation.request_id);
+                    failure::finish(&mut response, &operation.expected, &operation.request_id);
                     if operation.fresh && failure::is_request_error(&response) {
                         (frames::error(&operation.id, &response.errors), true)
                     } else {

@@ -63,6 +63,46 @@ impl Nest {
     }
 }
 
+/// Fields that fail, under parents of every kind.
+struct Family(i32);
+
+#[Object]
+impl Family {
+    async fn id(&self) -> i32 {
+        self.0
+    }
+    async fn coded(&self) -> Result<Option<i32>> {
+        Err(forbidden())
+    }
+    async fn required(&self) -> Result<i32> {
+        Err(forbidden())
+    }
+    /// Fails for even ids.
+    async fn odd(&self) -> Result<i32> {
+        if self.0 % 2 == 0 {
+            Err(forbidden())
+        } else {
+            Ok(self.0)
+        }
+    }
+    async fn child(&self) -> Option<Family> {
+        Some(Family(self.0 + 1))
+    }
+    async fn sure(&self) -> Family {
+        Family(self.0 + 1)
+    }
+    async fn children(&self) -> Vec<Family> {
+        vec![Family(1), Family(2), Family(3)]
+    }
+    async fn maybes(&self) -> Vec<Option<Family>> {
+        vec![Some(Family(1)), Some(Family(2)), Some(Family(3))]
+    }
+}
+
+fn forbidden() -> Error {
+    Error::new("Not yours").extend_with(|_, extensions| extensions.set("code", "FORBIDDEN"))
+}
+
 fn caller(context: &Context<'_>) -> String {
     context
         .data_opt::<Caller>()
@@ -96,8 +136,10 @@ impl Query {
         Err(Error::new("relation \"secrets\" does not exist"))
     }
     async fn coded(&self) -> Result<Option<i32>> {
-        Err(Error::new("Not yours")
-            .extend_with(|_, extensions| extensions.set("code", "FORBIDDEN")))
+        Err(forbidden())
+    }
+    async fn family(&self) -> Option<Family> {
+        Some(Family(0))
     }
     async fn required(&self) -> Result<i32> {
         Err(Error::new("Nothing here")

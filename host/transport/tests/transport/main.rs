@@ -1,0 +1,10 @@
+//! The transport's rules over real sockets, with a toy schema behind it.
+
+mod documents;
+mod http;
+mod nulls;
+mod server;
+mod sse;
+#[path = "../toy/mod.rs"]
+mod toy;
+mod websocket;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::egress::rules::{HostPattern, Reroute};
-use crate::manifest::{Manifest, Problem};
+use crate::manifest::{Credential, Manifest, Problem};
 use crate::schema;
 
 /// What an operator grants. The network, the credentials and the limits are those of the
@@ -17,7 +17,8 @@ use crate::schema;
 pub struct Grant {
     /// Must satisfy the manifest's `settings.schema`; `null` stands for `{}`.
     pub settings: Value,
-    /// By the names that the manifest gives.
+    /// By the names that the manifest gives. Of several credentials some may be left out;
+    /// requests that need one of those are refused as `unauthorized`.
     pub secrets: HashMap<String, SecretString>,
     /// Declared host, exact or `*.` and a suffix, to where its requests go instead. Only such
     /// hosts may be reached by plain HTTP or on a private address.
@@ -70,17 +71,28 @@ fn check_secrets(
     secrets: &HashMap<String, SecretString>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut needed: Vec<&str> = manifest
-        .credentials
-        .values()
-        .flat_map(|recipe| recipe.secrets())
+    // Of several credentials an operator may have only some: requests that need another one
+    // are refused. But a credential in pieces is a mistake, and so is none at all.
+    let recipes = || manifest.credentials.values();
+    let none = !recipes().any(|recipe| {
+        recipe
+            .secrets()
+            .iter()
+            .all(|name| secrets.contains_key(*name))
+    });
+    let mut needed: Vec<&str> = recipes().flat_map(|recipe| recipe.secrets()).collect();
+    let mut missing: Vec<&str> = recipes()
+        .map(Credential::secrets)
+        .filter(|names| none || names.iter().any(|name| secrets.contains_key(*name)))
+        .flatten()
+        .filter(|name| !secrets.contains_key(*name))
         .collect();
-    needed.sort_unstable();
-    needed.dedup();
-    for name in &needed {
-        if !secrets.contains_key(*name) {
-            problems.push(Problem::new(format!("secrets.{name}"), "is missing"));
-        }
+    for names in [&mut needed, &mut missing] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    for name in missing {
+        problems.push(Problem::new(format!("secrets.{name}"), "is missing"));
     }
     // The webhook's secret may stay away: then deliveries are refused and polling does it all.
     let webhook = manifest

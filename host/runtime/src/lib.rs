@@ -41,3 +41,10 @@ pub use grant::Grant;
 pub use manifest::Manifest;
 pub use plugin::Plugin;
 pub use runtime::{Options, Runtime};
+
+/// Can the internet reach this address? Loopback, private, link-local, multicast and reserved
+/// ones, and those that embed such an address, are not public.
+#[must_use]
+pub fn is_public(address: std::net::IpAddr) -> bool {
+    egress::address::is_public(address)
+}

@@ -63,8 +63,7 @@ impl Granted {
             &checked.secrets,
             checked.reroute,
             shared.max_saved_bytes,
-        )
-        .map_err(GrantError)?;
+        );
         Ok(Self::assemble(
             component,
             checked.settings,

@@ -46,6 +46,14 @@ enum State {
     WantedUnicode { digits: u8, value: u32 },
 }
 
+#[derive(Clone, Copy)]
+struct Place {
+    /// Of the member's name; nothing in a list.
+    key: Option<usize>,
+    /// Of the opening quote.
+    value: usize,
+}
+
 /// Takes a text in pieces.
 pub(crate) struct Extractor {
     pointer: Vec<String>,
@@ -57,7 +65,10 @@ pub(crate) struct Extractor {
     key: Vec<u8>,
     rest: Vec<u8>,
     limit: usize,
-    found: bool,
+    /// Where the name of the present member begins in the rest.
+    key_start: usize,
+    /// Where the wanted member, or entry of a list, is in the rest.
+    found: Option<Place>,
     decoder: Decoder,
 }
 
@@ -82,7 +93,8 @@ impl Extractor {
             key: Vec::new(),
             rest: Vec::new(),
             limit,
-            found: false,
+            key_start: 0,
+            found: None,
             decoder: Decoder::default(),
         })
     }
@@ -102,7 +114,6 @@ impl Extractor {
                 at += 1;
                 if *byte == b'"' {
                     self.decoder.finish(&mut out)?;
-                    self.found = true;
                     self.state = State::Plain;
                     self.keep(b'"')?;
                 } else {
@@ -116,13 +127,30 @@ impl Extractor {
         Ok(out)
     }
 
-    /// The rest of the text, with an empty string in the place of the wanted one.
-    pub(crate) fn finish(self) -> Result<String, ExtractError> {
+    /// The text without the wanted member; in a list `null` takes the place of the string.
+    pub(crate) fn finish(mut self) -> Result<String, ExtractError> {
         if self.state != State::Plain || !self.stack.is_empty() {
             return Err(ExtractError::Json("it ends in the middle"));
         }
-        if !self.found {
-            return Err(ExtractError::Missing);
+        let place = self.found.ok_or(ExtractError::Missing)?;
+        // An empty string stands where the wanted one was.
+        let end = place.value + 2;
+        match place.key {
+            None => {
+                self.rest.splice(place.value..end, *b"null");
+            }
+            Some(key) => {
+                let blank = |byte: &u8| !byte.is_ascii_whitespace();
+                let after = self.rest[end..].iter().position(blank).map(|at| end + at);
+                let before = self.rest[..key].iter().rposition(blank);
+                // One of the commas around it goes too.
+                let (from, to) = match (before, after) {
+                    (_, Some(after)) if self.rest[after] == b',' => (key, after + 1),
+                    (Some(before), _) if self.rest[before] == b',' => (before, end),
+                    _ => (key, end),
+                };
+                self.rest.drain(from..to);
+            }
         }
         let rest =
             String::from_utf8(self.rest).map_err(|_| ExtractError::Json("it is not UTF-8"))?;
@@ -205,7 +233,13 @@ impl Extractor {
             b'"' => {
                 let depth = self.stack.len();
                 let here = depth == self.pointer.len() && self.matched == depth;
-                self.state = if here && !self.found {
+                self.state = if here && self.found.is_none() {
+                    let named = matches!(self.stack.last(), Some(Frame::Object));
+                    let key = named.then_some(self.key_start);
+                    self.found = Some(Place {
+                        key,
+                        value: self.rest.len() - 1,
+                    });
                     State::Wanted
                 } else {
                     State::Text {

@@ -27,7 +27,7 @@ pub use fetch::Fetched;
 pub(crate) use guest::CallEgress;
 
 use crate::error::Error;
-use crate::manifest::{Credential, Limits, Manifest, Problem};
+use crate::manifest::{Credential, Limits, Manifest};
 use connect::Connector;
 use credential::Filled;
 use exchange::Pool;
@@ -77,7 +77,7 @@ impl Egress {
         secrets: &HashMap<String, SecretString>,
         reroutes: Vec<Reroute>,
         max_saved_bytes: u64,
-    ) -> Result<Self, Vec<Problem>> {
+    ) -> Self {
         let mut egress = Self {
             rules: Rules::of(manifest),
             reroutes,
@@ -87,8 +87,9 @@ impl Egress {
             ..Self::closed(client)
         };
         for (name, recipe) in &manifest.credentials {
-            let filled = fill(recipe, secrets)
-                .ok_or_else(|| vec![Problem::new(format!("credentials.{name}"), "no secret")])?;
+            let Some(filled) = fill(recipe, secrets) else {
+                continue;
+            };
             egress.own_headers.extend(filled.headers());
             egress
                 .own_parameters
@@ -99,7 +100,7 @@ impl Egress {
             }
             egress.credentials.insert(name.clone(), filled);
         }
-        Ok(egress)
+        egress
     }
 
     /// No way out at all.

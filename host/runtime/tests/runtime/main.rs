@@ -1,0 +1,13 @@
+//! The sandbox against a real guest and a vendor on this machine.
+
+mod assets;
+mod calls;
+mod credentials;
+mod hostile;
+mod loading;
+mod manifests;
+mod media;
+mod network;
+mod outcomes;
+mod support;
+mod webhooks;

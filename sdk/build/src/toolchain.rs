@@ -405,10 +405,14 @@ fn require_minimum(version: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What a program said last about its failure: the last line that begins with `error`,
+/// because causes and a stack backtrace may follow it, or else the last line.
 fn last_line(text: &str) -> String {
-    text.lines()
-        .map(str::trim)
-        .rfind(|line| !line.is_empty())
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines()
+        .filter(|line| line.starts_with("error"))
+        .last()
+        .or_else(|| lines().last())
         .unwrap_or("it failed without a message")
         .to_owned()
 }

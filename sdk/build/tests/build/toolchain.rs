@@ -85,7 +85,7 @@ impl Machine for Described {
                     Rustup::Fails => Ok(Outcome {
                         success: false,
                         stdout: String::new(),
-                        stderr: "info: downloading\nerror: could not download file\n".to_owned(),
+                        stderr: "info: downloading\nerror: could not download file\n\nCaused by:\n    0: no route\n".to_owned(),
                     }),
                     Rustup::Adds | Rustup::AddsElsewhere => {
                         self.target.set(self.rustup == Rustup::Adds);

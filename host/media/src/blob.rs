@@ -187,7 +187,8 @@ pub trait BlobStore: Send + Sync {
     /// well; a writer that is dropped leaves nothing. Memory use does not grow with the size.
     ///
     /// Fails with [`Error::AlreadyExists`] when the key is taken, here or at the end: of two
-    /// writers of one key exactly one finishes.
+    /// writers of one key exactly one finishes. Whoever repeats a write after a crash learns
+    /// from [`BlobStore::stat`] whether the first one was complete: what is there always is.
     async fn create(&self, key: &Key, mime: &str) -> Result<Box<dyn BlobWriter>, Error>;
 
     /// Reads a blob or one range of it. `None` when there is no such blob.

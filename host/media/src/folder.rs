@@ -26,7 +26,7 @@ use crate::blob::{
     Blob, BlobStore, BlobWriter, ByteRange, Error, Stat, Stored, check_mime, not_found,
 };
 use crate::key::Key;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, remove_aside};
 
 const ABOUT: &str = ".about.json";
 
@@ -324,7 +324,7 @@ impl BlobWriter for FolderWriter {
         }
         self.size += chunk.len() as u64;
         if self.size > self.store.max_bytes {
-            discard(self.draft.take());
+            remove_aside(self.draft.take());
             self.pending.clear();
             let limit = self.store.max_bytes;
             return Err(io::Error::new(
@@ -369,16 +369,7 @@ impl BlobWriter for FolderWriter {
 
 impl Drop for FolderWriter {
     fn drop(&mut self) {
-        discard(self.draft.take());
-    }
-}
-
-/// Removing a large file takes a while, which an async thread must not wait for.
-fn discard(draft: Option<Draft>) {
-    let Some(draft) = draft else { return };
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(draft))),
-        Err(_) => drop(draft),
+        remove_aside(self.draft.take());
     }
 }
 

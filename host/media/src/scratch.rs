@@ -50,6 +50,38 @@ impl Scratch {
     }
 }
 
+/// A fresh folder for one piece of work, removed on drop.
+#[derive(Debug)]
+pub(crate) struct WorkFolder(Option<tempfile::TempDir>);
+
+impl WorkFolder {
+    pub(crate) fn new(folder: tempfile::TempDir) -> Self {
+        Self(Some(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        // Only `drop` takes the folder out.
+        self.0
+            .as_ref()
+            .map_or(Path::new(""), tempfile::TempDir::path)
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        remove_aside(self.0.take());
+    }
+}
+
+/// Drops what owns files, where an async thread need not wait for it: removing a large file
+/// takes a while.
+pub(crate) fn remove_aside<T: Send + 'static>(owner: T) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(owner))),
+        Err(_) => drop(owner),
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {

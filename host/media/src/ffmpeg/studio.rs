@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use super::probe::{Container, guards};
 use super::process::{Limits, Run, Said};
 use super::{Error, Probe, Tools};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, WorkFolder};
 
 /// How long looking at a file may take. Reading a film's index needs no more, and files that
 /// are made to be slow get no further.
@@ -249,9 +248,9 @@ impl Studio {
     }
 
     /// A folder for one piece of work, removed on drop.
-    pub(crate) async fn folder(&self) -> Result<TempDir, Error> {
+    pub(crate) async fn folder(&self) -> Result<WorkFolder, Error> {
         let inner = self.inner.clone();
-        blocking(move || inner.scratch.folder()).await
+        blocking(move || inner.scratch.folder().map(WorkFolder::new)).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Unit, display_width, is_unspaced, units, weight};
+use super::units::{Unit, display_width, is_closing, is_unspaced, units, weight};
 use super::words::Word;
 use crate::ffmpeg::Aspect;
 
@@ -153,7 +153,7 @@ impl Ruler {
         for (index, unit) in units.iter().enumerate() {
             let width = self.width(&unit.text);
             let space = if unit.spaced { self.space() } else { 0 };
-            if begins.is_empty() || used + space + width > self.line() {
+            if begins.is_empty() || used + space + self.body(&unit.text) > self.line() {
                 begins.push(index);
                 used = width;
             } else {
@@ -163,13 +163,27 @@ impl Ruler {
         begins
     }
 
+    /// Width without a full-width comma or full stop at the end, which may hang over the edge
+    /// as it does in print.
+    fn body(&self, text: &str) -> usize {
+        self.width(text.trim_end_matches(|c| is_unspaced(c) && is_closing(c)))
+    }
+
+    /// Width of all that a line shows.
     fn measure(&self, units: &[Unit]) -> usize {
-        let inner = units.iter().skip(1).filter(|unit| unit.spaced).count() * self.space();
-        inner
+        let spaces = units.iter().skip(1).filter(|unit| unit.spaced).count() * self.space();
+        spaces
             + units
                 .iter()
                 .map(|unit| self.width(&unit.text))
                 .sum::<usize>()
+    }
+
+    fn fits(&self, units: &[Unit]) -> bool {
+        let hanging = units
+            .last()
+            .map_or(0, |last| self.width(&last.text) - self.body(&last.text));
+        self.measure(units) - hanging <= self.line()
     }
 
     fn lines(&self, units: &[Unit]) -> Vec<String> {
@@ -204,7 +218,7 @@ impl Ruler {
         (1..units.len())
             .filter_map(|at| {
                 let (above, below) = (self.measure(&units[..at]), self.measure(&units[at..]));
-                let fits = above <= self.line() && below <= self.line();
+                let fits = self.fits(&units[..at]) && self.fits(&units[at..]);
                 let bonus = if ends_clause(&units[at - 1]) {
                     self.clause_bonus(units)
                 } else {

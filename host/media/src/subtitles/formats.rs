@@ -179,13 +179,13 @@ fn plain(line: &str) -> String {
     while let Some(at) = rest.find(['<', '{']) {
         plain.push_str(&rest[..at]);
         let tail = &rest[at..];
-        let is_markup = if tail.starts_with('<') {
-            tail[1..]
-                .starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c.is_ascii_digit())
-        } else {
-            tail[1..].starts_with('\\')
+        let (close, is_markup) = match tail.strip_prefix('<') {
+            Some(inside) => (
+                '>',
+                inside.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/'),
+            ),
+            None => ('}', tail[1..].starts_with('\\')),
         };
-        let close = if tail.starts_with('<') { '>' } else { '}' };
         match tail.find(close).filter(|_| is_markup) {
             Some(end) => rest = &tail[end + 1..],
             None => {

@@ -38,7 +38,7 @@ fn is_wide(character: char) -> bool {
             '\u{1100}'..='\u{115F}' | '\u{AC00}'..='\u{D7A3}' | '\u{1F300}'..='\u{1FAFF}')
 }
 
-fn is_closing(character: char) -> bool {
+pub(crate) fn is_closing(character: char) -> bool {
     matches!(
         character,
         ',' | '.'
@@ -121,10 +121,16 @@ fn columns(character: char) -> usize {
 pub(crate) fn units(words: &[Word], longest: usize) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut last_end = 0;
-    for word in words {
-        // Times of different words may overlap; from here on they only grow.
+    for (index, word) in words.iter().enumerate() {
+        // Times of different words may overlap; from here on they only grow. A word gives way
+        // to the next one, so that one end that is far off does not push all others back.
         let start = milliseconds(word.start).max(last_end);
-        let end = milliseconds(word.end).max(start);
+        let next = words.get(index + 1).map(|next| milliseconds(next.start));
+        let end = milliseconds(word.end);
+        let end = next
+            .filter(|next| *next >= start)
+            .map_or(end, |next| end.min(next))
+            .max(start);
         let pieces: Vec<(String, bool)> = word
             .text
             .split_whitespace()
@@ -190,7 +196,7 @@ fn needs_space(before: Option<&Unit>, text: &str) -> bool {
     ) else {
         return false;
     };
-    !(is_unspaced(before) && is_unspaced(next)) && !(is_unspaced(before) && is_closing(before))
+    !(is_unspaced(before) && (is_unspaced(next) || is_closing(before)))
 }
 
 /// Cuts one token, which has no spaces, where a line may be broken.

@@ -8,11 +8,10 @@ use genvid_media::subtitles::{Cue, CueOptions, cues_from_text};
 
 use crate::kit::{Grey, Kit, ffmpeg, mean_volume};
 
+/// Copied pictures end with the group that the cut falls into, up to a fifth of a second later.
 fn close(actual_ms: u64, expected_ms: u64) {
-    assert!(
-        actual_ms.abs_diff(expected_ms) <= 150,
-        "{actual_ms} ms, not {expected_ms} ms"
-    );
+    let off = actual_ms.abs_diff(expected_ms);
+    assert!(off <= 250, "{actual_ms} ms, not {expected_ms} ms");
 }
 
 fn cue(start_ms: u64, end_ms: u64, text: &str) -> Cue {
@@ -52,7 +51,7 @@ async fn a_silent_film_gets_its_voice_and_is_cut_to_it() {
     let seen = seen.into_inner().unwrap();
     assert_eq!(seen.last(), Some(&1.0));
     assert!(seen.is_sorted(), "{seen:?}");
-    assert!(kit.left_in_scratch().is_empty());
+    kit.assert_clean().await;
     // The index comes first, so that playing begins before everything is loaded.
     let bytes = std::fs::read(kit.path("out.mp4")).unwrap();
     let position = |name: &[u8]| bytes.windows(4).position(|window| window == name).unwrap();
@@ -95,12 +94,12 @@ async fn a_short_film_is_repeated_and_a_slightly_short_one_is_held() {
 async fn every_ratio_from_every_ratio_without_enlarging() {
     let kit = Kit::new().await;
     let films = [
-        ("640x360", 640, 360),
-        ("360x640", 360, 640),
-        ("400x400", 400, 400),
+        ("320x180", 320, 180),
+        ("180x320", 180, 320),
+        ("200x200", 200, 200),
     ];
     for (size, width, height) in films {
-        let film = kit.film(&format!("{size}.mp4"), size, 0.6);
+        let film = kit.film(&format!("{size}.mp4"), size, 0.4);
         for aspect in [Aspect::Landscape, Aspect::Square, Aspect::Portrait] {
             for fit in [Fit::Blur, Fit::Black, Fit::Cover] {
                 let mut wish = kit.composition(&film);
@@ -118,7 +117,7 @@ async fn every_ratio_from_every_ratio_without_enlarging() {
             }
         }
     }
-    assert!(kit.left_in_scratch().is_empty());
+    kit.assert_clean().await;
 }
 
 #[tokio::test]
@@ -381,7 +380,7 @@ async fn what_cannot_be_composed_says_why() {
         "{missing}"
     );
     assert!(!kit.path("out.mp4").exists());
-    assert!(kit.left_in_scratch().is_empty());
+    kit.assert_clean().await;
 }
 
 #[tokio::test]
@@ -433,5 +432,5 @@ async fn a_thumbnail_is_not_black_when_the_film_is_not() {
         64,
         "a dark film has a dark picture"
     );
-    assert!(kit.left_in_scratch().is_empty());
+    kit.assert_clean().await;
 }

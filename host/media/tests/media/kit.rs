@@ -6,6 +6,8 @@ use std::process::Command;
 use genvid_media::ffmpeg::{Aspect, Composition, Fit, Studio, StudioOptions, Subtitles, Tools};
 use tempfile::TempDir;
 
+static TOOLS: tokio::sync::OnceCell<Tools> = tokio::sync::OnceCell::const_new();
+
 pub(crate) struct Kit {
     pub(crate) folder: TempDir,
     pub(crate) studio: Studio,
@@ -20,8 +22,10 @@ impl Kit {
         let folder = tempfile::tempdir().unwrap();
         let mut options = StudioOptions::new(folder.path().join("scratch"));
         change(&mut options);
-        let tools = Tools::locate(None, None).await.unwrap();
-        let studio = Studio::new(tools, options).await.unwrap();
+        let tools = TOOLS
+            .get_or_init(async || Tools::locate(None, None).await.unwrap())
+            .await;
+        let studio = Studio::new(tools.clone(), options).await.unwrap();
         Self { folder, studio }
     }
 
@@ -43,8 +47,7 @@ impl Kit {
             &format!(
                 "-f lavfi -i testsrc2=s={size}:r=25:d={seconds} -c:v libx264 -preset ultrafast \
                  -pix_fmt yuv420p"
-            )
-            .replace("                 ", ""),
+            ),
         )
     }
 
@@ -66,8 +69,15 @@ impl Kit {
         }
     }
 
-    /// Folders of runs that are still there.
-    pub(crate) fn left_in_scratch(&self) -> Vec<PathBuf> {
+    /// Waits until no folder of a run is left.
+    pub(crate) async fn assert_clean(&self) {
+        eventually("an empty scratch folder", || {
+            self.left_in_scratch().is_empty()
+        })
+        .await;
+    }
+
+    fn left_in_scratch(&self) -> Vec<PathBuf> {
         let mut left = Vec::new();
         for studio in std::fs::read_dir(self.path("scratch")).unwrap() {
             for entry in std::fs::read_dir(studio.unwrap().path()).unwrap() {
@@ -79,6 +89,16 @@ impl Kit {
         }
         left
     }
+}
+
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..400 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("never happened: {what}");
 }
 
 pub(crate) fn ffmpeg<'a>(arguments: impl IntoIterator<Item = &'a str>) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use genvid_media::ffmpeg::{Aspect, Error, Studio, StudioOptions, Tools};
 
-use crate::kit::Kit;
+use crate::kit::{Kit, eventually, ffmpeg};
 
 /// Programs whose working folder lies in this kit's scratch folder.
 #[cfg(target_os = "linux")]
@@ -22,22 +22,20 @@ fn running(kit: &Kit) -> Vec<PathBuf> {
         .collect()
 }
 
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..400 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("never happened: {what}");
-}
-
 /// A film that takes long to bring into another ratio.
 fn laborious(kit: &Kit) -> PathBuf {
-    kit.make(
-        "long.mp4",
-        "-f lavfi -i testsrc2=s=1280x720:r=25:d=60 -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
-    )
+    let short = kit.film("short.mp4", "1280x720", 2.0);
+    let path = kit.path("long.mp4");
+    let repeat = [
+        "-stream_loop",
+        "40",
+        "-i",
+        short.to_str().unwrap(),
+        "-c",
+        "copy",
+    ];
+    ffmpeg(repeat.into_iter().chain([path.to_str().unwrap()]));
+    path
 }
 
 #[tokio::test]
@@ -57,7 +55,7 @@ async fn a_run_over_its_time_is_killed_and_leaves_nothing() {
         start.elapsed()
     );
     assert!(running(&kit).is_empty());
-    assert!(kit.left_in_scratch().is_empty());
+    kit.assert_clean().await;
     assert!(!kit.path("out.mp4").exists());
 }
 
@@ -82,7 +80,7 @@ async fn a_dropped_run_is_killed_and_leaves_nothing() {
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     eventually("killed", || running(&kit).is_empty()).await;
-    eventually("removed", || kit.left_in_scratch().is_empty()).await;
+    kit.assert_clean().await;
     assert!(!kit.path("out.mp4").exists());
 }
 
@@ -112,7 +110,7 @@ async fn memory_and_size_have_limits() {
     let kit = Kit::with(|options| options.output_limit_mib = 1).await;
     let film = kit.make(
         "noise.mp4",
-        "-f lavfi -i nullsrc=s=640x360:r=25:d=4 -vf geq=random(1)*255:128:128 -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=4 -vf noise=alls=100:allf=t -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
     );
     let mut wish = kit.composition(&film);
     wish.aspect = Aspect::Square;
@@ -121,7 +119,7 @@ async fn memory_and_size_have_limits() {
         matches!(error, Error::OutputTooLarge { limit_mib: 1 }),
         "{error:?}"
     );
-    assert!(kit.left_in_scratch().is_empty());
+    kit.assert_clean().await;
 
     let kit = Kit::with(|options| options.memory_limit_mib = 700).await;
     let film = kit.make(
@@ -159,7 +157,7 @@ async fn a_bounded_number_runs_at_a_time() {
         task.await.unwrap().unwrap();
     }
     assert!((1..=2).contains(&most), "{most} at a time");
-    assert!(kit.left_in_scratch().is_empty());
+    kit.assert_clean().await;
 }
 
 /// A server that was killed cannot stop its ffmpeg; the next one does, and cleans up.

@@ -1,6 +1,7 @@
 //! What a set of simulators is started with.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     time::Duration,
@@ -215,5 +216,28 @@ impl Default for Limits {
             elevenlabs: 5,
             openai: 0,
         }
+    }
+}
+
+impl Keys {
+    /// By the names in the plugins' manifests, for example `HEYGEN_API_KEY`.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeMap<String, String> {
+        let mut secrets: BTreeMap<String, String> = [
+            ("HEYGEN_API_KEY", &self.heygen),
+            ("HEYGEN_WEBHOOK_SECRET", &self.heygen_webhook),
+            ("KLING_API_KEY", &self.kling),
+            ("KLING_ACCESS_KEY", &self.kling_access),
+            ("KLING_SECRET_KEY", &self.kling_secret),
+            ("ELEVENLABS_API_KEY", &self.elevenlabs),
+            ("OPENAI_API_KEY", &self.openai),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .collect();
+        if let Some(secret) = &self.kling_webhook {
+            secrets.insert("KLING_WEBHOOK_SECRET".into(), secret.clone());
+        }
+        secrets
     }
 }

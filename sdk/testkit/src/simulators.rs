@@ -100,7 +100,7 @@ impl Simulators {
         }
         Ok(Self {
             handles,
-            secrets: secrets(&options),
+            secrets: options.keys.secrets(),
             stop,
             servers,
         })
@@ -194,24 +194,4 @@ fn build(vendor: Vendor, desk: Arc<Desk>) -> (Router, Vec<String>, Arc<dyn Face>
         Vendor::ElevenLabs => elevenlabs::build(desk),
         Vendor::OpenAi => openai::build(desk),
     }
-}
-
-fn secrets(options: &Options) -> BTreeMap<String, String> {
-    let keys = &options.keys;
-    let mut secrets: BTreeMap<String, String> = [
-        ("HEYGEN_API_KEY", &keys.heygen),
-        ("HEYGEN_WEBHOOK_SECRET", &keys.heygen_webhook),
-        ("KLING_API_KEY", &keys.kling),
-        ("KLING_ACCESS_KEY", &keys.kling_access),
-        ("KLING_SECRET_KEY", &keys.kling_secret),
-        ("ELEVENLABS_API_KEY", &keys.elevenlabs),
-        ("OPENAI_API_KEY", &keys.openai),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.clone()))
-    .collect();
-    if let Some(secret) = &keys.kling_webhook {
-        secrets.insert("KLING_WEBHOOK_SECRET".into(), secret.clone());
-    }
-    secrets
 }

@@ -3,7 +3,11 @@
 
 use std::fmt::Write;
 
-use super::{film::Figure, film::Film, timeline::Phrase, timeline::milliseconds};
+use super::{
+    film::Figure,
+    film::Film,
+    timeline::{Phrase, is_wide, milliseconds},
+};
 
 /// Most events: a very long text is drawn only at its beginning.
 const EVENTS: usize = 4_000;
@@ -97,8 +101,8 @@ impl Script {
 
 const STILL: &str = "\\pos(0,0)";
 
-/// The script of a film.
-pub(super) fn script(film: &Film) -> String {
+/// The script of a film. Without a font for them, wide characters are left out.
+pub(super) fn script(film: &Film, has_wide_font: bool) -> String {
     let (width, height) = (f64::from(film.width), f64::from(film.height));
     let small = width.min(height);
     let title = small / 13.0;
@@ -131,7 +135,13 @@ pub(super) fn script(film: &Film) -> String {
         Figure::Nothing => {}
     }
     for phrase in &film.words {
-        let text = escaped(&phrase.text);
+        let mut text = escaped(&phrase.text);
+        if !has_wide_font {
+            text.retain(|character| !is_wide(character));
+            if !text.chars().any(char::is_alphanumeric) {
+                continue;
+            }
+        }
         script.event(
             5,
             phrase.start,

@@ -13,6 +13,16 @@ use crate::signing::sha256_hex;
 /// Frames a second.
 const FRAMES: u32 = 24;
 
+/// Colours of the backgrounds, calm enough for white words.
+const PALETTES: [[&str; 3]; 6] = [
+    ["1F3B57", "4F7CAC", "C0D6DF"],
+    ["2D2A4A", "6C5B7B", "F2B880"],
+    ["16423C", "6A9C89", "C4DAD2"],
+    ["3B2C35", "8F5F68", "E8C7B7"],
+    ["22333B", "5E7B7D", "EAE0D5"],
+    ["1B2845", "65AFFF", "335C81"],
+];
+
 /// What is heard.
 #[derive(Debug, Clone)]
 pub(crate) enum Sound {
@@ -143,7 +153,11 @@ impl Studio {
         let script = format!("{}.ass", name.replace('.', "-"));
         self.made(&name, |path| async move {
             if self.has_ass {
-                tokio::fs::write(self.folder().join(&script), drawing::script(film)).await?;
+                tokio::fs::write(
+                    self.folder().join(&script),
+                    drawing::script(film, self.has_wide_font),
+                )
+                .await?;
             }
             let made = self.encode(film, &script, path).await;
             let _ = tokio::fs::remove_file(self.folder().join(&script)).await;
@@ -171,8 +185,10 @@ impl Studio {
             }
             None => {
                 // Few small pictures, enlarged: a gradient is the dearest part to compute.
+                let [c0, c1, c2] = PALETTES[usize::try_from(film.seed % 6).unwrap_or(0)];
                 let source = format!(
-                    "gradients=s={}x{}:r=8:n=3:seed={}:speed=0.04:d={seconds}",
+                    "gradients=s={}x{}:r=8:n=3:c0=0x{c0}:c1=0x{c1}:c2=0x{c2}:seed={}:\
+                     speed=0.04:d={seconds}",
                     width / 4,
                     height / 4,
                     film.seed % 10_000

@@ -44,6 +44,18 @@ pub(super) fn to_bytes(sound: &[i16]) -> Vec<u8> {
     sound.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
+/// Lets a sound begin and end softly, so that a cut makes no click.
+pub(super) fn softened(sound: &mut [i16]) {
+    const EDGE: usize = 96;
+    let length = sound.len();
+    for index in 0..EDGE.min(length / 2) {
+        let factor = float(index) / float(EDGE);
+        sound[index] = sample(f64::from(sound[index]) * factor);
+        let mirror = length - 1 - index;
+        sound[mirror] = sample(f64::from(sound[mirror]) * factor);
+    }
+}
+
 /// The sound without the silence around it.
 pub(super) fn trimmed(sound: &[i16]) -> &[i16] {
     let loud = |value: &i16| value.unsigned_abs() > 300;

@@ -279,8 +279,9 @@ fn assemble(timeline: &Timeline, spoken: &[Option<Vec<i16>>], pitch: f64) -> Vec
     for (phrase, sound) in timeline.phrases.iter().zip(spoken) {
         match sound {
             Some(sound) => {
-                let fitted =
+                let mut fitted =
                     pcm::stretched(pcm::trimmed(sound), pcm::samples(phrase.end - phrase.start));
+                pcm::softened(&mut fitted);
                 pcm::mix(&mut track, phrase.start, &fitted);
             }
             None => {

@@ -43,6 +43,8 @@ pub(crate) struct Studio {
     pub(super) has_flite: bool,
     /// This ffmpeg can draw text and shapes.
     pub(super) has_ass: bool,
+    /// A font is installed that has Chinese characters.
+    pub(super) has_wide_font: bool,
 }
 
 impl Studio {
@@ -93,6 +95,7 @@ impl Studio {
             cells: Mutex::default(),
             has_flite: has("flite"),
             has_ass: has("ass"),
+            has_wide_font: tokio::task::spawn_blocking(wide_font).await?,
         })
     }
 
@@ -204,6 +207,42 @@ impl Studio {
                 .any(|stream| stream.codec_type.as_deref() == Some("audio")),
         })
     }
+}
+
+/// Looks for a font with Chinese characters by the usual names. Without one they would be
+/// drawn as empty boxes.
+fn wide_font() -> bool {
+    const NAMES: [&str; 8] = [
+        "cjk",
+        "wqy",
+        "notosanssc",
+        "notoserifsc",
+        "arphic",
+        "uming",
+        "ukai",
+        "fallback",
+    ];
+    let mut folders = vec![
+        PathBuf::from("/usr/share/fonts"),
+        PathBuf::from("/usr/local/share/fonts"),
+    ];
+    // Bounded, because somebody's font folder may hold anything.
+    let mut left = 5_000;
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            continue;
+        };
+        for entry in entries.flatten().take(left) {
+            left = left.saturating_sub(1);
+            let name = entry.file_name().to_string_lossy().to_lowercase();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                _ if NAMES.iter().any(|known| name.contains(known)) => return true,
+                _ => {}
+            }
+        }
+    }
+    false
 }
 
 /// Arguments of a process from mixed pieces.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::subtitles::{Cue, display_width};
 
 /// A document for pictures of this size. The letters are as large as the longest line allows,
-/// between 2.4 and 5.5 hundredths of the shorter reading measure.
+/// between 3 and 5.8 hundredths of the height, or of five quarters of the width if that is
+/// less. Lines that are too long for the smallest letters are wrapped by libass.
 pub(crate) fn document(cues: &[Cue], width: u32, height: u32, font: &str) -> String {
     let (w, h) = (f64::from(width), f64::from(height));
     let lines = cues.iter().flat_map(|cue| &cue.lines);

@@ -21,8 +21,9 @@ pub struct Cue {
     pub lines: Vec<String>,
 }
 
-/// How much text is shown at once, and for how long. The defaults follow what broadcasters
-/// and Netflix's timed-text style guides ask for, for instance 42 Latin characters in a line.
+/// How much text is shown at once, and for how long. 42 characters in each of two lines is
+/// the limit of Netflix's "Timed Text Style Guide" for English; the other defaults are this
+/// project's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CueOptions {
     /// Characters in a line of a script with spaces, at least 8.

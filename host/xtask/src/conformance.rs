@@ -1,7 +1,7 @@
 //! The conformance scripts against the real binary, as a client would meet it.
 
 use crate::check::{Tally, judged, plain_result};
-use crate::process::{command, followed, succeeds};
+use crate::process::{captured, command, followed, succeeds};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 /// `GENVID_TOKEN`, `GENVID_DOCUMENTS`) and closes with a line `N passed, N failed`.
 const FOLDER: &str = "host/tests/conformance";
 
-/// The operations of the real schema that the scripts send.
-const DOCUMENTS: &str = "documents.genvid.json";
+/// Makes what the operations speak of, such as a job that runs, on the server of the ready
+/// file `GENVID_READY_FILE`, and prints the operations that the scripts send as one JSON
+/// object with the keys of the folder's `documents.json`.
+const DOCUMENTS: &str = "documents.mjs";
 
 /// The first start compiles the components, on a slow machine for a while.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
@@ -28,6 +30,14 @@ pub(crate) fn run(root: &Path, binary: &Path) -> anyhow::Result<Tally> {
         .with_context(|| format!("cannot read {FOLDER}/package.json"))?;
     let scripts = scripts(&package)?;
     let server = Server::start(root, binary)?;
+    let documents = server.folder.join("documents.json");
+    let made = captured(
+        command(root, "node")
+            .arg(DOCUMENTS)
+            .current_dir(&folder)
+            .env("GENVID_READY_FILE", &server.ready_file),
+    )?;
+    std::fs::write(&documents, made)?;
     let mut sum = Tally::default();
     for (name, file) in scripts {
         eprintln!("-- {name}");
@@ -36,7 +46,7 @@ pub(crate) fn run(root: &Path, binary: &Path) -> anyhow::Result<Tally> {
             .current_dir(&folder)
             .env("GENVID_URL", &server.ready.graphql)
             .env("GENVID_TOKEN", &server.ready.token)
-            .env("GENVID_DOCUMENTS", folder.join(DOCUMENTS));
+            .env("GENVID_DOCUMENTS", &documents);
         let (success, output) = followed(&mut node)?;
         let counted = plain_result(&output);
         if counted.is_none() {
@@ -98,6 +108,7 @@ struct Server {
     child: Child,
     root: PathBuf,
     folder: PathBuf,
+    ready_file: PathBuf,
     ready: Ready,
 }
 
@@ -120,13 +131,14 @@ impl Server {
             child,
             root: root.to_path_buf(),
             folder,
+            ready_file,
             ready: Ready {
                 graphql: String::new(),
                 token: String::new(),
             },
         };
         let deadline = Instant::now() + START_TIMEOUT;
-        while !ready_file.is_file() {
+        while !server.ready_file.is_file() {
             let ended = server.child.try_wait()?;
             if let Some(status) = ended {
                 anyhow::bail!(
@@ -142,7 +154,7 @@ impl Server {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
-        server.ready = Ready::parse(&std::fs::read_to_string(&ready_file)?)?;
+        server.ready = Ready::parse(&std::fs::read_to_string(&server.ready_file)?)?;
         Ok(server)
     }
 

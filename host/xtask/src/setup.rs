@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: installs what a fresh machine lacks, says what and why, and leaves
 //! alone what is there.
 
-use crate::process::{command, must_succeed, succeeds, which};
+use crate::process::{captured, command, must_succeed, succeeds, which};
 use anyhow::Context as _;
 use genvid_build::machine::ThisMachine;
 use genvid_build::toolchain::{self, DEBIAN_PACKAGES, FileMemory, Preference};
@@ -26,11 +26,22 @@ const DENY: Tool = Tool {
     why: "checks licences and bans of dependencies",
 };
 
-/// A font that ffmpeg burns subtitles with and simulators draw with, and its package.
-const FONT: (&str, &str) = (
-    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
-    "fonts-dejavu-core",
-);
+/// Fonts that subtitles are burned in with: a file, what fontconfig calls it where it is
+/// elsewhere, its Debian package, and what for.
+const FONTS: [(&str, &str, &str, &str); 2] = [
+    (
+        "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+        ":lang=en",
+        "fonts-dejavu-core",
+        "subtitles are burned in with a font",
+    ),
+    (
+        "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
+        ":lang=zh-cn",
+        "fonts-wqy-microhei",
+        "subtitles may be in Chinese, Japanese or Korean",
+    ),
+];
 
 /// Where the npm packages are that the repository uses, and what for.
 const NPM_FOLDERS: [(&str, Extent, &str); 2] = [
@@ -97,12 +108,13 @@ fn apt(root: &Path) -> anyhow::Result<()> {
             why: "ffmpeg puts voice, film and subtitles together".to_owned(),
         });
     }
-    let (font, package) = FONT;
-    if !Path::new(font).is_file() {
-        missing.push(Missing {
-            packages: vec![package],
-            why: "subtitles are burned in with the font DejaVu Sans".to_owned(),
-        });
+    for (file, pattern, package, why) in FONTS {
+        if !Path::new(file).is_file() && !has_font(root, pattern) {
+            missing.push(Missing {
+                packages: vec![package],
+                why: why.to_owned(),
+            });
+        }
     }
     let machine = ThisMachine {
         folder: root.to_path_buf(),
@@ -127,6 +139,13 @@ fn apt(root: &Path) -> anyhow::Result<()> {
         toolchain::find(&machine, &memory, Preference::Any, &mut announce)?;
     }
     Ok(())
+}
+
+/// Whether fontconfig knows a font of the pattern; where it is not installed, none is known.
+fn has_font(root: &Path, pattern: &str) -> bool {
+    which(root, "fc-list").is_some()
+        && captured(command(root, "fc-list").args([pattern, "family"]))
+            .is_ok_and(|list| !list.trim().is_empty())
 }
 
 fn install_packages(root: &Path, missing: &[Missing]) -> anyhow::Result<()> {
@@ -194,7 +213,7 @@ fn has_package_lists() -> bool {
 }
 
 fn is_root(root: &Path) -> anyhow::Result<bool> {
-    Ok(crate::process::captured(command(root, "id").arg("-u"))?.trim() == "0")
+    Ok(captured(command(root, "id").arg("-u"))?.trim() == "0")
 }
 
 /// Installs the npm packages of every folder whose lock file has changed since.
@@ -254,7 +273,7 @@ fn node(root: &Path) -> anyhow::Result<()> {
     if which(root, "node").is_none() || which(root, "npm").is_none() {
         anyhow::bail!("{help}: it is not installed");
     }
-    let version = crate::process::captured(command(root, "node").arg("--version"))?;
+    let version = captured(command(root, "node").arg("--version"))?;
     let version = version.trim();
     let major = version
         .trim_start_matches('v')

@@ -1,1 +1,25 @@
-//! host
+//! Genvid: short product and avatar videos through other companies' AI services.
+//!
+//! In dependency order; each may use those above it. `ARCHITECTURE.md` is the map.
+
+pub mod ids;
+pub mod input;
+pub mod time;
+
+pub mod adapters;
+pub mod config;
+
+pub mod accounts;
+pub mod projects;
+pub mod providers;
+pub mod scripts;
+
+pub mod jobs;
+pub mod media;
+
+pub mod app;
+
+pub mod cli;
+pub mod graphql;
+pub mod http;
+pub mod worker;

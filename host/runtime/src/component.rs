@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::InstancePre;
 
-use crate::error::GrantError;
+use crate::error::{GrantError, LoadError};
 use crate::functions::Functions;
 use crate::grant::Grant;
 use crate::manifest::Manifest;
@@ -77,8 +77,8 @@ impl Component {
 
     /// Makes one instance and looks at the types of its functions, so that a component that
     /// does not fit the contract is refused when it is loaded and not at its first job.
-    pub(crate) async fn probe(&self) -> Result<(), String> {
-        Plugin::new(Granted::probe(self.clone())?).probe().await
+    pub(crate) async fn probe(&self) -> Result<(), LoadError> {
+        Plugin::new(Granted::probe(self.clone())).probe().await
     }
 
     /// The manifest that it carries.

@@ -44,7 +44,10 @@ pub enum LoadError {
     /// The component wants something that the host does not offer.
     #[error("the component imports what this host does not offer: {}", .0.join(", "))]
     Imports(Vec<String>),
-    /// The component cannot be compiled or linked.
+    /// The component's types are not those of the contract, or it does not start.
+    #[error("the component does not fit the contract: {0}")]
+    Contract(String),
+    /// The component cannot be compiled.
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
     /// The host stopped in between.

@@ -37,23 +37,13 @@ pub(crate) async fn load(shared: &Arc<Shared>, wasm: Vec<u8>) -> Result<Componen
         .await
         .map_err(|_| LoadError::Interrupted)??;
     let component = Component::new(loaded);
-    component.probe().await.map_err(LoadError::Compile)?;
+    component.probe().await?;
     Ok(component)
 }
 
 fn prepare(shared: Arc<Shared>, wasm: &[u8]) -> Result<Loaded, LoadError> {
     let outline = Outline::read(wasm)?;
     let text = outline.manifest.ok_or(LoadError::NoManifest)?;
-    let mut problems = Vec::new();
-    let manifest = Manifest::parse(&text)
-        .map_err(|found| problems.extend(found))
-        .ok();
-    if let Some(manifest) = &manifest {
-        compare(manifest, &outline.exports, &mut problems);
-    }
-    let (Some(manifest), true) = (manifest, problems.is_empty()) else {
-        return Err(LoadError::Manifest(problems));
-    };
     let unknown: Vec<String> = outline
         .imports
         .into_iter()
@@ -62,23 +52,20 @@ fn prepare(shared: Arc<Shared>, wasm: &[u8]) -> Result<Loaded, LoadError> {
     if !unknown.is_empty() {
         return Err(LoadError::Imports(unknown));
     }
+    let (manifest, mut problems) = Manifest::read(&text);
+    if let Some(manifest) = &manifest {
+        compare(manifest, &outline.exports, &mut problems);
+    }
+    let (Some(manifest), true) = (manifest, problems.is_empty()) else {
+        return Err(LoadError::Manifest(problems));
+    };
 
     let digest = hex::encode(Sha256::digest(wasm));
     let code = compile(&shared, wasm, &digest)?;
-    let needed = code
-        .resources_required()
-        .and_then(|needed| needed.max_initial_memory_size);
-    let granted = u64::from(manifest.limits.memory_mib) << 20;
-    if needed.is_some_and(|needed| needed > granted) {
-        return Err(LoadError::Manifest(vec![Problem::new(
-            "limits.memory_mib",
-            "is less than the component's memory at its start",
-        )]));
-    }
     let pre = shared
         .linker
         .instantiate_pre(&code)
-        .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        .map_err(|error| LoadError::Contract(format!("{error:#}")))?;
     let functions = Functions::find(&code);
     let exports = Exports::of(&outline.exports);
     Ok(Loaded {
@@ -138,6 +125,9 @@ impl Outline {
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::CustomSection(section) if depth == 0 && section.name() == SECTION => {
+                    if outline.manifest.is_some() {
+                        return Err(LoadError::Invalid("there are two manifests".to_owned()));
+                    }
                     let text = std::str::from_utf8(section.data()).ok();
                     outline.manifest = text.map(str::to_owned);
                 }

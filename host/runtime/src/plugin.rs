@@ -18,9 +18,9 @@ use crate::contract::types::{Context, Error, Status, Submission};
 use crate::contract::{account, catalog, script, tasks, video, voice, webhook};
 use crate::egress::{CallEgress, Egress, Fetched};
 use crate::engine::Live;
-use crate::error::{FetchError, GrantError, WebhookRefused};
+use crate::error::{FetchError, GrantError, LoadError, WebhookRefused};
 use crate::grant::{self, Grant};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Problem};
 use crate::meter::Meter;
 use crate::output::Check;
 use crate::state::{CallState, Limits, OverBudget, OverLimit};
@@ -73,9 +73,9 @@ impl Granted {
     }
 
     /// Without any grant, for looking at a component.
-    pub(crate) fn probe(component: Component) -> Result<Self, String> {
+    pub(crate) fn probe(component: Component) -> Self {
         let egress = Egress::closed(component.loaded().shared.client.clone());
-        Ok(Self::assemble(component, "{}".to_owned(), egress, None))
+        Self::assemble(component, "{}".to_owned(), egress, None)
     }
 
     fn assemble(
@@ -523,7 +523,7 @@ impl Plugin {
     }
 
     /// Makes an instance and looks at the types of all functions, calling none.
-    pub(crate) async fn probe(&self) -> Result<(), String> {
+    pub(crate) async fn probe(&self) -> Result<(), LoadError> {
         type Answer<T> = (Result<T, Error>,);
         let started = Instant::now();
         let limit = Duration::from_secs(10);
@@ -575,8 +575,16 @@ impl Plugin {
         });
         match tokio::time::timeout(limit, sliced).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("{error:#}")),
-            Err(_) => Err("the component did not start within 10 s".to_owned()),
+            Ok(Err(error)) if error.is::<OverLimit>() => {
+                Err(LoadError::Manifest(vec![Problem::new(
+                    "limits.memory_mib",
+                    format!("is too little to start: {error}"),
+                )]))
+            }
+            Ok(Err(error)) => Err(LoadError::Contract(format!("{error:#}"))),
+            Err(_) => Err(LoadError::Contract(
+                "it did not start within 10 s".to_owned(),
+            )),
         }
     }
 }

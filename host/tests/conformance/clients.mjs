@@ -6,6 +6,7 @@
 
 import { createClient as createSocketClient } from 'graphql-ws';
 import { createClient as createStreamClient } from 'graphql-sse';
+import { buildClientSchema, getIntrospectionQuery, printSchema } from 'graphql';
 import WebSocket from 'ws';
 import { settings, report } from './settings.mjs';
 
@@ -89,6 +90,17 @@ for (const [name, run] of Object.entries(both)) {
   };
 }
 
+cases['the schema can be read whole by introspection'] = async () => {
+  const query = getIntrospectionQuery({ schemaDescription: true, specifiedByUrl: true, inputValueDeprecation: true });
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(authorization ? { authorization } : {}) },
+    body: JSON.stringify({ query }),
+  });
+  const { data, errors } = await response.json();
+  assert(data && !errors, JSON.stringify(errors));
+  assert(printSchema(buildClientSchema(data)).includes('type Query'), 'no type Query');
+};
 cases['graphql-ws reports a validation error as errors'] = async () => {
   const client = socketClient();
   const outcome = await collect(client, documents.invalid).catch((error) => error);

@@ -31,6 +31,8 @@ pub const PERSISTED_QUERY_NOT_FOUND: &str = "PERSISTED_QUERY_NOT_FOUND";
 pub const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PERSISTED_QUERY_NOT_SUPPORTED";
 /// One socket holds its maximum of running operations.
 pub const TOO_MANY_OPERATIONS: &str = "TOO_MANY_OPERATIONS";
+/// One identity holds its maximum of event streams.
+pub const RATE_LIMITED: &str = "RATE_LIMITED";
 /// The server holds its maximum of sockets and streams, or is stopping; try again.
 pub const UNAVAILABLE: &str = "UNAVAILABLE";
 /// Something failed that the caller cannot help; `extensions.requestId` finds it in the log.

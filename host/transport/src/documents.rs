@@ -1,6 +1,9 @@
 //! Parsed documents, kept so that a repeated query is neither parsed nor measured again.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_graphql::{
     Value,
@@ -26,9 +29,22 @@ const PARSED_BYTES_PER_TEXT_BYTE: usize = 32;
 pub(crate) struct Document {
     pub(crate) text: Arc<str>,
     pub(crate) parsed: ExecutableDocument,
+    /// It has run, so the schema's validation has nothing against it.
+    validated: AtomicBool,
 }
 
 impl Document {
+    pub(crate) fn is_validated(&self) -> bool {
+        self.validated.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_validated(&self) {
+        // Read first: writing would take the line from every other core at every request.
+        if !self.is_validated() {
+            self.validated.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The operation that a request names.
     pub(crate) fn operation(&self, name: Option<&str>) -> Result<&OperationDefinition, Failure> {
         match (&self.parsed.operations, name) {
@@ -148,6 +164,7 @@ impl Documents {
         let document = Arc::new(Document {
             text: Arc::clone(&text),
             parsed,
+            validated: AtomicBool::new(false),
         });
         if let Some(cache) = &self.by_text {
             cache.insert(text, Arc::clone(&document));

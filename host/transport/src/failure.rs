@@ -103,13 +103,16 @@ pub(crate) fn is_request_error(response: &Response) -> bool {
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// Gives every error a code and every failed field its `null`. An execution error without one is something the schema did not foresee: its text goes to
+/// Looks after every response before it leaves: every error gets a code and every failed field its `null`. An execution error without one is something the schema did not foresee: its text goes to
 /// the log, the caller gets `INTERNAL` and the request id.
 pub(crate) fn finish(response: &mut Response, expected: &Expected, request_id: &RequestId) {
+    let request_error = is_request_error(response);
+    if !request_error {
+        expected.document.set_validated();
+    }
     if response.errors.is_empty() {
         return;
     }
-    let request_error = is_request_error(response);
     if !request_error {
         expected.correct(response);
     }

@@ -47,15 +47,18 @@ mod negotiation;
 mod nulls;
 mod options;
 mod parameters;
+mod prevalidated;
 mod request;
 mod server;
 mod shutdown;
 mod slots;
 mod sse;
+mod variables;
 mod websocket;
 
 pub use identity::{Authenticator, Decorate, Identity, Refusal, RequestId};
 pub use nulls::{SchemaTextError, SchemaTypes};
 pub use options::{AllowedOrigins, DocumentLimits, Graphiql, Options};
+pub use prevalidated::Prevalidated;
 pub use server::router;
 pub use shutdown::Shutdown;

@@ -19,15 +19,16 @@ use async_graphql::{
     },
 };
 
-use crate::documents::Document;
+use crate::{documents::Document, variables::Input};
 
-/// The types of a schema's fields, for [`Options::types`](crate::Options::types).
+/// The types of a schema's fields and inputs, for [`Options::types`](crate::Options::types).
 #[derive(Debug)]
 pub struct SchemaTypes {
     query: String,
     mutation: String,
     subscription: String,
     fields: HashMap<String, HashMap<String, Type>>,
+    pub(crate) inputs: HashMap<String, Input>,
 }
 
 /// The text is no schema.
@@ -47,6 +48,7 @@ impl SchemaTypes {
             mutation: "Mutation".to_owned(),
             subscription: "Subscription".to_owned(),
             fields: HashMap::new(),
+            inputs: HashMap::new(),
         };
         for definition in document.definitions {
             match definition {
@@ -59,15 +61,30 @@ impl SchemaTypes {
                     types.subscription = name(schema.node.subscription, "Subscription");
                 }
                 TypeSystemDefinition::Type(definition) => {
+                    let name = definition.node.name.node.to_string();
+                    let one_of = definition
+                        .node
+                        .directives
+                        .iter()
+                        .any(|each| each.node.name.node == "oneOf");
                     let fields = match definition.node.kind {
                         TypeKind::Object(object) => object.fields,
                         TypeKind::Interface(interface) => interface.fields,
-                        _ => continue,
+                        TypeKind::InputObject(object) => {
+                            types.inputs.insert(name, Input::object(object, one_of));
+                            continue;
+                        }
+                        TypeKind::Enum(values) => {
+                            let values = values
+                                .values
+                                .iter()
+                                .map(|value| value.node.value.node.to_string());
+                            types.inputs.insert(name, Input::Enum(values.collect()));
+                            continue;
+                        }
+                        TypeKind::Scalar | TypeKind::Union(_) => continue,
                     };
-                    let entry = types
-                        .fields
-                        .entry(definition.node.name.node.to_string())
-                        .or_default();
+                    let entry = types.fields.entry(name).or_default();
                     for field in fields {
                         entry.insert(field.node.name.node.to_string(), field.node.ty.node);
                     }

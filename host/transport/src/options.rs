@@ -17,8 +17,9 @@ pub struct Options {
     pub max_query_bytes: usize,
     /// Limits on a document's shape, checked before anything runs.
     pub limits: DocumentLimits,
-    /// The schema's field types, so that a failed non-null field takes its nearest nullable parent with it, as the
-    /// GraphQL specification says. Default `None`: a failed field is `null`, whatever its type.
+    /// The schema's types. With them variables are checked before anything runs, and a failed non-null field takes its
+    /// nearest nullable parent with it, both as the GraphQL specification says. Default `None`: a variable of the wrong
+    /// shape fails where it is used, and a failed field is `null`, whatever its type.
     pub types: Option<Arc<SchemaTypes>>,
     /// Memory for parsed documents, in estimated bytes. 0 switches the cache off. Default 16 MiB.
     pub document_cache_bytes: u64,

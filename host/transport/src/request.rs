@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Value, parser::types::OperationType};
+use async_graphql::{Request, parser::types::OperationType};
 
 use crate::{
     Identity, RequestId,
@@ -10,6 +10,8 @@ use crate::{
     failure::Failure,
     nulls::{Expected, SchemaTypes},
     parameters::Parameters,
+    prevalidated::Validated,
+    variables,
 };
 
 /// A request whose document is parsed, within the limits, and has the named operation and its required variables.
@@ -33,24 +35,11 @@ pub(crate) fn prepare(
     )?;
     let operation = document.operation(parameters.operation_name.as_deref())?;
     let kind = operation.ty;
-    // A missing variable is a request error (GraphQL specification, section 6.1.2); async-graphql would only notice
-    // where a field uses it.
-    for definition in &operation.variable_definitions {
-        let variable = &definition.node;
-        let name = &variable.name.node;
-        let absent = match parameters.variables.get(name) {
-            None => variable.default_value.is_none(),
-            Some(Value::Null) => true,
-            Some(_) => false,
-        };
-        if absent && !variable.var_type.node.nullable {
-            let message = format!(
-                "Variable \"${name}\" of type \"{}\" is required",
-                variable.var_type.node
-            );
-            return Err(Failure::validation(message, Some(variable.name.pos)));
-        }
-    }
+    variables::check(
+        operation,
+        &parameters.variables,
+        types.map(|types| &**types),
+    )?;
     let text = parameters
         .query
         .unwrap_or_else(|| document.text.to_string());
@@ -60,6 +49,9 @@ pub(crate) fn prepare(
     request.operation_name = parameters.operation_name.clone();
     request.extensions = async_graphql::Extensions(extensions);
     request.set_parsed_query(document.parsed.clone());
+    if types.is_some() && document.is_validated() {
+        request = request.data(Validated);
+    }
     let expected = Expected {
         document,
         operation: parameters.operation_name,

@@ -59,11 +59,12 @@ pub(crate) fn open<E: Executor, A>(
     if let Some(key) = &identity.key
         && !slot.claim(key)
     {
-        return Err(Failure::http(
+        let failure = Failure::http(
             StatusCode::TOO_MANY_REQUESTS,
-            codes::UNAVAILABLE,
+            codes::RATE_LIMITED,
             "Too many open streams",
-        ));
+        );
+        return Err(failure.with_header(header::RETRY_AFTER, HeaderValue::from_static("5")));
     }
     let events = Events {
         operation: Some(core.executor.execute_stream(prepared.request, None)),

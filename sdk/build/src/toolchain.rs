@@ -410,9 +410,8 @@ fn require_minimum(version: &str) -> Result<(), String> {
 fn last_line(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines()
-        .filter(|line| line.starts_with("error"))
-        .last()
-        .or_else(|| lines().last())
+        .rfind(|line| line.starts_with("error"))
+        .or_else(|| lines().next_back())
         .unwrap_or("it failed without a message")
         .to_owned()
 }

@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{desk::Desk, faults::Twists, ledger::InvoiceCall};
+use crate::{desk::Desk, ledger::InvoiceCall, twists::Twists};
 
 /// What the gate knows of a request; every handler gets it as an extension.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{desk::Desk, faults::Twists, run::now_ms};
+use crate::{desk::Desk, run::now_ms, twists::Twists};
 
 /// Newest deliveries that are kept.
 const KEPT_DELIVERIES: usize = 1_000;

@@ -43,6 +43,8 @@ mod run;
 mod server;
 mod signing;
 mod simulators;
+mod spoil;
+mod twists;
 mod writer;
 
 pub use clock::Clock;

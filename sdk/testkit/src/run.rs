@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{faults::Twists, options::Profile};
+use crate::{options::Profile, twists::Twists};
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {

@@ -142,7 +142,13 @@ impl Simulators {
                 "api-beijing.klingai.com",
                 kling::MEDIA_HOST,
             ],
-            Vendor::ElevenLabs => &["api.elevenlabs.io"],
+            Vendor::ElevenLabs => &[
+                "api.elevenlabs.io",
+                "api.us.elevenlabs.io",
+                "api.eu.residency.elevenlabs.io",
+                "api.in.residency.elevenlabs.io",
+                "api.sg.residency.elevenlabs.io",
+            ],
             Vendor::OpenAi => &["api.openai.com"],
         }
     }

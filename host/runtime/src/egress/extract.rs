@@ -133,6 +133,8 @@ impl Extractor {
             return Err(ExtractError::Json("it ends in the middle"));
         }
         let place = self.found.ok_or(ExtractError::Missing)?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(&self.rest)
+            .map_err(|_| ExtractError::Json("it breaks the grammar"))?;
         // An empty string stands where the wanted one was.
         let end = place.value + 2;
         match place.key {
@@ -152,11 +154,7 @@ impl Extractor {
                 self.rest.drain(from..to);
             }
         }
-        let rest =
-            String::from_utf8(self.rest).map_err(|_| ExtractError::Json("it is not UTF-8"))?;
-        serde_json::from_str::<serde::de::IgnoredAny>(&rest)
-            .map_err(|_| ExtractError::Json("it breaks the grammar"))?;
-        Ok(rest)
+        String::from_utf8(self.rest).map_err(|_| ExtractError::Json("it is not UTF-8"))
     }
 
     fn keep(&mut self, byte: u8) -> Result<(), ExtractError> {
@@ -225,6 +223,7 @@ impl Extractor {
         match byte {
             b'"' if self.expect_key => {
                 self.key.clear();
+                self.key_start = self.rest.len() - 1;
                 self.state = State::Text {
                     key: true,
                     escaped: false,

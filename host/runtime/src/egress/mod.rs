@@ -2,7 +2,7 @@
 //! credential at the last moment, goes to an address that was checked, and comes back without
 //! the credential.
 
-mod address;
+pub(crate) mod address;
 mod connect;
 mod credential;
 mod events;

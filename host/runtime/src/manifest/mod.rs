@@ -437,6 +437,14 @@ impl Manifest {
     ///
     /// Everything that is wrong, at once; never an empty list.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        match parse::parse(text) {
+            (Some(manifest), problems) if problems.is_empty() => Ok(manifest),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// Also what could be read of a manifest that is wrong, to look for more that is.
+    pub(crate) fn read(text: &str) -> (Option<Self>, Vec<Problem>) {
         parse::parse(text)
     }
 }

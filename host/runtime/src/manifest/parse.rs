@@ -5,25 +5,23 @@ use toml::Table;
 use super::reader::{Problems, Reader};
 use super::{CONTRACT, Limits, Manifest, OptionSchemas, Problem, Recovery, Tasks, kinds, network};
 
-pub(super) fn parse(text: &str) -> Result<Manifest, Vec<Problem>> {
+/// The manifest, as far as it can be read, and everything that is wrong with it. With a problem
+/// the manifest holds placeholders and is good for nothing but finding more problems.
+pub(super) fn parse(text: &str) -> (Option<Manifest>, Vec<Problem>) {
     let table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
             let error: toml::de::Error = error;
-            return Err(vec![Problem::new(
-                "manifest",
-                format!("is not TOML: {}", error.message()),
-            )]);
+            let line = error
+                .span()
+                .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            let message = format!("is not TOML, line {line}: {}", error.message());
+            return (None, vec![Problem::new("manifest", message)]);
         }
     };
     let problems = Problems::default();
     let manifest = read(&Reader::new(&table, "", &problems));
-    let problems = problems.into_vec();
-    if problems.is_empty() {
-        Ok(manifest)
-    } else {
-        Err(problems)
-    }
+    (Some(manifest), problems.into_vec())
 }
 
 fn read(root: &Reader<'_>) -> Manifest {

@@ -1,5 +1,16 @@
-//! The `graphql-transport-ws` protocol over axum's WebSocket.
+//! The `graphql-transport-ws` protocol (npm `graphql-ws`, `PROTOCOL.md`) over axum's WebSocket.
+//!
+//! Close codes: 4400 malformed or unknown message; 4401 `subscribe` before the acknowledgement; 4403 token refused,
+//! expired, or renewed for somebody else; 4408 no acknowledged `connection_init` in time; 4409 id in use; 4429 second
+//! `connection_init`, or too many sockets of one identity; 1001 the server stops; 1002, 1007, 1009 broken, not UTF-8 or
+//! too large on the WebSocket level; 1013 the client does not read. One operation too many is an `error` message of
+//! its own, the others go on.
+//!
+//! What the protocol leaves open: a token that expires can be renewed. The client sends
+//! `{"type":"ping","payload":{"authorization":"Bearer …"}}`; the answer is a `pong` without payload, and the new token's
+//! expiry counts from then on. Operations that run keep the identity they started with, new ones get the new one.
 
+mod ending;
 mod frames;
 mod session;
 
@@ -7,10 +18,10 @@ use std::sync::Arc;
 
 use async_graphql::Executor;
 use axum::{
-    extract::{FromRequestParts, ws::WebSocketUpgrade},
+    extract::{FromRequestParts, OriginalUri, ws::WebSocketUpgrade},
     response::Response,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts};
 
 use crate::{
     AllowedOrigins, Authenticator, codes,
@@ -92,8 +103,10 @@ pub(crate) async fn upgrade<E: Executor, A: Authenticator>(
         })
 }
 
-/// A copy of the head that does not keep the connection's read buffer alive: hyper's header values are slices of it.
+/// A copy of the head that does not keep the connection's read buffer alive: hyper's header values and URIs are slices
+/// of it.
 fn detached(parts: Parts) -> Parts {
+    let copy = |uri: &Uri| uri.to_string().parse().unwrap_or_default();
     let mut headers = HeaderMap::with_capacity(parts.headers.len());
     for (name, value) in &parts.headers {
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
@@ -103,10 +116,13 @@ fn detached(parts: Parts) -> Parts {
     }
     let mut detached = http::Request::new(()).into_parts().0;
     detached.method = parts.method;
-    detached.uri = parts.uri.to_string().parse().unwrap_or_default();
+    detached.uri = copy(&parts.uri);
     detached.version = parts.version;
     detached.headers = headers;
     detached.extensions = parts.extensions;
+    if let Some(OriginalUri(original)) = detached.extensions.remove::<OriginalUri>() {
+        detached.extensions.insert(OriginalUri(copy(&original)));
+    }
     detached
 }
 

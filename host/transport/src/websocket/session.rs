@@ -12,20 +12,21 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use async_graphql::{Executor, Response};
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
-use futures::{FutureExt, Sink, SinkExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures::{FutureExt, Sink, StreamExt, future::BoxFuture, stream::BoxStream};
 use http::request::Parts;
 use serde_json::Value;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::frames::{self, Closing, Incoming};
+use super::{
+    ending::{Ending, broken, finish},
+    frames::{self, Closing, Incoming},
+};
 use crate::{
     Authenticator, Identity, Refusal, RequestId, codes,
     failure::{self, Body, coded},
@@ -40,8 +41,6 @@ use crate::{
 const MAX_WAITING_REPLIES: usize = 16;
 /// Turns of the loop before other tasks get the thread.
 const MAX_TURNS: usize = 64;
-/// How long the closing handshake may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run<E: Executor, A: Authenticator>(
     core: Arc<Core<E, A>>,
@@ -56,53 +55,6 @@ pub(super) async fn run<E: Executor, A: Authenticator>(
     let Session { socket, slot, .. } = *session;
     finish(socket, ending).await;
     drop(slot);
-}
-
-/// Ends the connection so that the client sees the close frame: a connection that is dropped with unread data is reset,
-/// and a reset may overtake the frame.
-async fn finish(mut socket: WebSocket, ending: Ending) {
-    let unreadable = matches!(ending, Ending::Unreadable(_));
-    let closing = match ending {
-        Ending::Gone => return,
-        Ending::ClosedByPeer => None,
-        Ending::Close(closing) | Ending::Unreadable(closing) => {
-            tracing::debug!(code = closing.code, reason = %closing.reason, "closing a socket");
-            Some(closing)
-        }
-    };
-    let handshake = async {
-        match closing {
-            Some(closing) => socket.send(closing.frame()).await.ok(),
-            None => socket.flush().await.ok(),
-        }?;
-        if unreadable {
-            // The rest of a message that is too long cannot be skipped; give the frame time to arrive.
-            tokio::time::sleep(CLOSE_TIMEOUT / 4).await;
-        } else {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-        Some(())
-    };
-    let _ = timeout(CLOSE_TIMEOUT, handshake).await;
-}
-
-/// Why the loop ended.
-#[derive(Debug)]
-enum Ending {
-    /// We close.
-    Close(Closing),
-    /// We close, and what follows on the wire cannot be read.
-    Unreadable(Closing),
-    /// The client sent its close frame.
-    ClosedByPeer,
-    /// There is nobody to tell.
-    Gone,
-}
-
-impl From<Closing> for Ending {
-    fn from(closing: Closing) -> Self {
-        Self::Close(closing)
-    }
 }
 
 struct Operation {
@@ -537,27 +489,5 @@ impl<E: Executor, A: Authenticator> Session<E, A> {
         self.timer.as_mut().reset(deadline);
         // Polled again, so that the timer knows whom to wake.
         Ok(moved | self.timer.poll_unpin(context).is_ready())
-    }
-}
-
-/// What a failed read or write means.
-fn broken(error: axum::Error) -> Ending {
-    let error = error.into_inner();
-    match error.downcast_ref::<tungstenite::Error>() {
-        Some(tungstenite::Error::Capacity(_)) => {
-            Ending::Unreadable(Closing::new(1009, "The message is too big"))
-        }
-        Some(tungstenite::Error::Utf8(_)) => {
-            Ending::Unreadable(Closing::new(1007, "The text is not UTF-8"))
-        }
-        Some(tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake
-            | tungstenite::error::ProtocolError::SendAfterClosing
-            | tungstenite::error::ProtocolError::ReceivedAfterClosing,
-        )) => Ending::Gone,
-        Some(tungstenite::Error::Protocol(_)) => {
-            Ending::Unreadable(Closing::new(1002, "WebSocket protocol error"))
-        }
-        _ => Ending::Gone,
     }
 }

@@ -1,6 +1,7 @@
 //! The transport's rules over real sockets, with a toy schema behind it.
 
 mod documents;
+mod graphiql;
 mod http;
 mod nulls;
 mod server;

@@ -244,7 +244,7 @@ async fn streams_are_counted() {
     let good = Stream::open(request("Bearer good")).await;
     let (status, body) =
         answer(request("Bearer good").header(header::ACCEPT, "text/event-stream")).await;
-    assert_eq!((status, code(&body)), (429, "UNAVAILABLE"));
+    assert_eq!((status, code(&body)), (429, "RATE_LIMITED"));
     let _other = Stream::open(request("Bearer other")).await;
     let full = request("Bearer other")
         .header(header::ACCEPT, "text/event-stream")

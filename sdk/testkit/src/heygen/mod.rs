@@ -3,6 +3,9 @@
 mod assets;
 mod catalog;
 mod create;
+mod inputs;
+mod people;
+mod plan;
 mod view;
 mod webhooks;
 

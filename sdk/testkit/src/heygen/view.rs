@@ -184,7 +184,7 @@ pub(super) fn page<T>(
     Ok(Json(json!({"data": items, "has_more": has_more, "next_token": next})).into_response())
 }
 
-/// `GET /v3/videos/statuses?video_ids=a,b`: the words of the batch view.
+/// `GET /v3/videos/statuses?video_ids=a,b`: words only, those of the batch view.
 pub(super) async fn statuses(
     State(heygen): State<Arc<HeyGen>>,
     Extension(call): Extension<Call>,
@@ -204,19 +204,20 @@ pub(super) async fn statuses(
     }
     let statuses: Vec<Value> = ids
         .into_iter()
-        .map(|id| match heygen.video(id) {
-            None => json!({"video_id": id, "id": id, "status": "not_found"}),
-            Some(video) => {
-                let mut detail = heygen.detail(&video);
-                detail["video_id"] = json!(id);
-                if video.run.phase() == Phase::Queued && video.run.twists.status_word.is_none() {
-                    detail["status"] = json!("queued");
-                }
-                detail
-            }
+        .map(|id| {
+            let video = heygen.video(id);
+            let word = match video.as_deref().map(status) {
+                None => "not_found",
+                Some("pending") => "queued",
+                Some(word) => word,
+            };
+            json!({
+                "video_id": id, "status": word, "batch_id": null, "item_index": null,
+                "error": null,
+            })
         })
         .collect();
-    Ok(data(&Value::Array(statuses)))
+    Ok(Json(json!({"data": statuses, "has_more": false, "next_token": null})).into_response())
 }
 
 /// The files of a finished video.

@@ -36,10 +36,8 @@ pub(super) async fn costs(
     }
     let query = call.query();
     for name in ["start_time", "end_time"] {
-        if !query
-            .get(name)
-            .is_some_and(|value| value.parse::<i64>().is_ok())
-        {
+        let moment = query.get(name).and_then(|value| value.parse::<i64>().ok());
+        if moment.is_none() {
             return Err(missing(name));
         }
     }

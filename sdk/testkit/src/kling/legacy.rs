@@ -9,7 +9,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Dialect, Kling, Order, Task, create, invalid, missing, succeeded, tasks};
+use super::{Dialect, Kling, Order, Task, create, invalid, missing, picture, succeeded, tasks};
 use crate::{
     call::{Call, text},
     media::{Figure, Film, Sound, size, size_like},
@@ -193,7 +193,7 @@ pub(super) async fn sound(
 ) -> Result<(std::path::PathBuf, f64), Refusal> {
     let source = text(body, "sound_file").ok_or_else(|| missing("sound_file"))?;
     let bytes = if source.starts_with("http://") || source.starts_with("https://") {
-        create::download(kling, source).await?
+        picture::download(kling, source).await?
     } else {
         STANDARD
             .decode(source)

@@ -5,6 +5,7 @@ mod auth;
 mod create;
 mod legacy;
 mod lipsync;
+mod picture;
 mod tasks;
 
 use std::{
@@ -190,7 +191,7 @@ impl Kling {
 
     /// Where a picture that came as a URL or as raw base64 is kept.
     async fn picture(&self, source: &str) -> Result<(PathBuf, (u32, u32)), Refusal> {
-        create::picture(self, source).await
+        picture::picture(self, source).await
     }
 }
 

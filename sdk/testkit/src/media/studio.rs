@@ -39,6 +39,8 @@ pub(crate) struct Studio {
     /// One cell for each file that was asked for, so that two that ask at once share a
     /// single process.
     cells: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
+    /// What was found in files, whose names change when their bytes do.
+    probes: Mutex<HashMap<PathBuf, Probe>>,
     /// This ffmpeg can speak English.
     pub(super) has_flite: bool,
     /// This ffmpeg can draw text and shapes.
@@ -93,6 +95,7 @@ impl Studio {
             _temporary: temporary,
             processes: Semaphore::new(PROCESSES),
             cells: Mutex::default(),
+            probes: Mutex::default(),
             has_flite: has("flite"),
             has_ass: has("ass"),
             has_wide_font: tokio::task::spawn_blocking(wide_font).await?,
@@ -163,8 +166,22 @@ impl Studio {
         Ok(())
     }
 
-    /// Looks into a file.
+    /// Looks into a file of this studio.
     pub(crate) async fn probe(&self, path: &Path) -> anyhow::Result<Probe> {
+        let known = {
+            let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+            probes.get(path).cloned()
+        };
+        if let Some(probe) = known {
+            return Ok(probe);
+        }
+        let probe = self.ffprobe(path).await?;
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.insert(path.to_owned(), probe.clone());
+        Ok(probe)
+    }
+
+    async fn ffprobe(&self, path: &Path) -> anyhow::Result<Probe> {
         #[derive(Deserialize)]
         struct Report {
             #[serde(default)]

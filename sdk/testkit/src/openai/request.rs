@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::{OpenAi, invalid, models};
 use crate::{
     call::{Call, text},
-    faults::Twists,
     ledger::InvoiceCall,
     refusal::Refusal,
+    twists::Twists,
     writer::{self, Brief},
 };
 

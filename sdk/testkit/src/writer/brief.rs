@@ -148,8 +148,29 @@ const LEADS: [&str; 14] = [
     "for",
 ];
 
+/// The lines that say what it is about: those after `Brief:` when there is such a line, and
+/// never those that only say how to write.
+fn about(user: &str) -> String {
+    const HOW: [&str; 10] = [
+        "language", "longest", "duration", "length", "tone", "audience", "style", "format", "语言",
+        "时长",
+    ];
+    let starts = |line: &str, word: &str| line.trim().to_lowercase().starts_with(word);
+    let start = user
+        .lines()
+        .position(|line| starts(line, "brief:") || starts(line, "简介"))
+        .unwrap_or(0);
+    let lines: Vec<&str> = user
+        .lines()
+        .skip(start)
+        .filter(|line| !HOW.iter().any(|word| starts(line, word)))
+        .collect();
+    lines.join("\n")
+}
+
 /// The product and what is good about it.
 fn subject(user: &str) -> (String, Vec<String>) {
+    let user = &about(user);
     let mut parts: Vec<String> = user
         .split([
             '\n', '.', ',', ';', '。', '，', '；', '！', '!', '?', '？', '、',
@@ -229,6 +250,13 @@ mod tests {
                 "dishwasher safe"
             ]
         );
+        let brief = Brief::read(
+            "You write adverts.",
+            "Language: zh-CN\nLongest speaking time: 12 seconds, which is about 48 characters. \
+             Do not go over it.\n\nBrief:\nA desk lamp",
+        );
+        assert_eq!((brief.product.as_str(), brief.seconds), ("A desk lamp", 12));
+        assert_eq!(brief.language, Language::Chinese);
         let brief = Brief::read("Write in zh-CN", "a bottle");
         assert_eq!(brief.language, Language::Chinese);
         let brief = Brief::read("", "一款保冷水瓶，保冷二十四小时");

@@ -1,0 +1,127 @@
+//! Who is calling. Every query is scoped to its owner; the full identity (registration,
+//! sessions, keys) builds on these types.
+
+use rand::Rng;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    adapters::sql::{self, Database},
+    ids::UserId,
+    time::{self, Timestamp},
+};
+
+/// Prefix of access tokens, so that a leaked one is recognised.
+pub const TOKEN_PREFIX: &str = "gv_";
+
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Own projects and jobs.
+    User,
+    /// Own plugins too.
+    Partner,
+    /// Everything.
+    Admin,
+    /// A program of the operator's.
+    Service,
+}
+
+impl Role {
+    /// The stored word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Partner => "partner",
+            Self::Admin => "admin",
+            Self::Service => "service",
+        }
+    }
+
+    /// From the stored word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::User, Self::Partner, Self::Admin, Self::Service]
+            .into_iter()
+            .find(|role| role.as_str() == word)
+    }
+}
+
+/// A person or program with an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its identifier.
+    pub id: UserId,
+    /// Mail address.
+    pub email: String,
+    /// Shown name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// Accounts.
+#[derive(Clone)]
+pub struct Service {
+    database: Database,
+}
+
+impl Service {
+    /// Over a database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// The local user of a development server, and a token for it: `token` when given, so
+    /// that it survives a restart, otherwise a new one. Only its hash is stored.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn local_user(
+        &self,
+        email: &str,
+        token: Option<String>,
+    ) -> Result<(User, String), sql::Error> {
+        let user = self
+            .database
+            .ensure_user(User {
+                id: UserId::generate(),
+                email: email.to_owned(),
+                name: email.split('@').next().unwrap_or(email).to_owned(),
+                role: Role::User,
+                created_at: time::now(),
+            })
+            .await?;
+        let token = token.unwrap_or_else(new_token);
+        self.database
+            .add_token(user.id, hash(&token), "local development".to_owned(), time::now())
+            .await?;
+        Ok((user, token))
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn authenticate(&self, token: &str) -> Result<Option<User>, sql::Error> {
+        if !token.starts_with(TOKEN_PREFIX) || token.len() > 200 {
+            return Ok(None);
+        }
+        self.database.token_owner(&hash(token), time::now()).await
+    }
+}
+
+/// A fresh access token: 256 random bits behind the prefix.
+#[must_use]
+pub fn new_token() -> String {
+    let mut bytes = [0_u8; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    format!("{TOKEN_PREFIX}{}", hex::encode(bytes))
+}
+
+fn hash(token: &str) -> Vec<u8> {
+    Sha256::digest(token.as_bytes()).to_vec()
+}

@@ -1,0 +1,3 @@
+//! The only code that knows a library behind a port.
+
+pub mod sql;

@@ -1,0 +1,115 @@
+//! Users and their access tokens.
+
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{Database, Error, rows};
+use crate::{
+    accounts::{Role, User},
+    ids::UserId,
+    time::Timestamp,
+};
+
+fn user(row: &SqliteRow) -> Result<User, Error> {
+    let role: &str = row.try_get("role")?;
+    Ok(User {
+        id: UserId::from_uuid(rows::uuid(row, "id")?),
+        email: row.try_get("email")?,
+        name: row.try_get("name")?,
+        role: Role::parse(role).ok_or_else(|| Error::decode("role", role.to_owned()))?,
+        created_at: rows::time(row, "created_at")?,
+    })
+}
+
+impl Database {
+    /// The user with this address, added when missing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ensure_user(&self, new: User) -> Result<User, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO users (id, email, name, role, created_at) \
+                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING",
+                )
+                .bind(new.id.uuid())
+                .bind(&new.email)
+                .bind(&new.name)
+                .bind(new.role.as_str())
+                .bind(new.created_at.millis())
+                .execute(&mut *connection)
+                .await?;
+                let row = sqlx::query(
+                    "SELECT id, email, name, role, created_at FROM users WHERE email = $1",
+                )
+                .bind(&new.email)
+                .fetch_one(connection)
+                .await?;
+                user(&row)
+            })
+        })
+        .await
+    }
+
+    /// A user.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_user(&self, id: UserId) -> Result<Option<User>, Error> {
+        sqlx::query("SELECT id, email, name, role, created_at FROM users WHERE id = $1")
+            .bind(id.uuid())
+            .fetch_optional(self.read())
+            .await?
+            .as_ref()
+            .map(user)
+            .transpose()
+    }
+
+    /// Keeps a token's hash.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_token(
+        &self,
+        owner: UserId,
+        hash: Vec<u8>,
+        label: String,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO access_tokens (token_hash, user_id, label, created_at) \
+                     VALUES ($1, $2, $3, $4) ON CONFLICT (token_hash) DO NOTHING",
+                )
+                .bind(hash)
+                .bind(owner.uuid())
+                .bind(label)
+                .bind(now.millis())
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Whose token has this hash, unless it has expired.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn token_owner(&self, hash: &[u8], now: Timestamp) -> Result<Option<User>, Error> {
+        sqlx::query(
+            "SELECT users.id, email, name, role, users.created_at FROM access_tokens \
+             JOIN users ON users.id = user_id \
+             WHERE token_hash = $1 AND (expires_at IS NULL OR expires_at > $2)",
+        )
+        .bind(hash)
+        .bind(now.millis())
+        .fetch_optional(self.read())
+        .await?
+        .as_ref()
+        .map(user)
+        .transpose()
+    }
+}

@@ -1,0 +1,534 @@
+//! Jobs, steps and attempts: accepting, reading, and the one write that moves them.
+
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+use super::{
+    Database, Error, events, rows,
+    rows::{ATTEMPT, JOB, STEP, to_json},
+};
+use crate::{
+    ids::{AttemptId, JobId, ProjectId, UserId},
+    jobs::{
+        model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile},
+        store::{
+            Accepted, Applied, Change, Fence, JobFilter, MediaRole, NewJob, OwnerDecision, Page,
+        },
+    },
+    time::{self, Timestamp},
+};
+
+impl Database {
+    /// Accepts a job: the row, its plan and its first event, in one transaction. A repeated
+    /// idempotency key answers the first job; with another request it is refused.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was accepted.
+    pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                let inserted = sqlx::query(
+                    "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
+                     idempotency_key, request_hash, deadline, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                     ON CONFLICT (owner_id, kind, idempotency_key) DO NOTHING",
+                )
+                .bind(new.job.id.uuid())
+                .bind(new.job.owner.uuid())
+                .bind(new.job.project.map(ProjectId::uuid))
+                .bind(new.job.kind.as_str())
+                .bind(new.job.status.as_str())
+                .bind(to_json(&new.job.input)?)
+                .bind(&new.idempotency_key)
+                .bind(new.request_hash.as_slice())
+                .bind(new.job.deadline.millis())
+                .bind(new.job.created_at.millis())
+                .execute(&mut *connection)
+                .await?
+                .rows_affected();
+                if inserted == 0 {
+                    return Ok((first_answer(connection, &new).await?, Vec::new()));
+                }
+                for step in &new.steps {
+                    insert_step(connection, step).await?;
+                }
+                let (events, _) =
+                    events::append(connection, new.job.id, new.events, new.job.created_at).await?;
+                let last_seq = events.last().map_or(0, |event| event.seq);
+                Ok((Accepted::Created(Job { last_seq, ..new.job }), events))
+            })
+        })
+        .await
+    }
+
+    /// Moves a step that this worker holds, with everything that goes with it. Nothing is
+    /// written when the lease was lost.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was changed.
+    pub async fn apply(&self, change: Change) -> Result<Applied, Error> {
+        self.write(move |connection| Box::pin(async move { apply(connection, change).await })).await
+    }
+
+    /// The owner's wish for a job that no worker needs to hold: cancel or retry.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn decide(
+        &self,
+        id: JobId,
+        decision: OwnerDecision,
+    ) -> Result<(bool, Vec<Event>), Error> {
+        self.write(move |connection| Box::pin(async move { decide(connection, id, decision).await }))
+            .await
+    }
+
+    /// A job of `owner`; one of somebody else's is as good as missing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_job(&self, owner: UserId, id: JobId) -> Result<Option<Job>, Error> {
+        sqlx::query(AssertSqlSafe(format!(
+            "SELECT {JOB} FROM jobs WHERE id = $1 AND owner_id = $2"
+        )))
+        .bind(id.uuid())
+        .bind(owner.uuid())
+        .fetch_optional(self.read())
+        .await?
+        .as_ref()
+        .map(rows::job)
+        .transpose()
+    }
+
+    /// A job, whoever owns it: for the worker.
+    ///
+    /// # Errors
+    /// When the database fails or the job is missing.
+    pub async fn get_job(&self, id: JobId) -> Result<Job, Error> {
+        let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB} FROM jobs WHERE id = $1")))
+            .bind(id.uuid())
+            .fetch_one(self.read())
+            .await?;
+        rows::job(&row)
+    }
+
+    /// Jobs of `owner`, newest first, after (below) the given one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_jobs(
+        &self,
+        owner: UserId,
+        filter: JobFilter,
+        after: Option<JobId>,
+        first: u32,
+    ) -> Result<Page<Job>, Error> {
+        let below = after.map_or(uuid::Uuid::max(), JobId::uuid);
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {JOB} FROM jobs WHERE owner_id = $1 AND id < $2 \
+             AND ($3 IS NULL OR project_id = $3) AND ($4 IS NULL OR status = $4) \
+             AND ($5 IS NULL OR kind = $5) ORDER BY id DESC LIMIT $6"
+        )))
+        .bind(owner.uuid())
+        .bind(below)
+        .bind(filter.project.map(ProjectId::uuid))
+        .bind(filter.status.map(JobStatus::as_str))
+        .bind(filter.kind.map(JobKind::as_str))
+        .bind(i64::from(first) + 1)
+        .fetch_all(self.read())
+        .await?;
+        let items = rows.iter().map(rows::job).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(items, first))
+    }
+
+    /// The steps of jobs, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn steps_of(&self, jobs: &[JobId]) -> Result<Vec<Step>, Error> {
+        let ids = placeholders(jobs.len());
+        let sql = format!("SELECT {STEP} FROM steps WHERE job_id IN ({ids}) ORDER BY job_id, position");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for id in jobs {
+            query = query.bind(id.uuid());
+        }
+        query.fetch_all(self.read()).await?.iter().map(rows::step).collect()
+    }
+
+    /// The attempts of jobs, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn attempts_of(&self, jobs: &[JobId]) -> Result<Vec<Attempt>, Error> {
+        let ids = placeholders(jobs.len());
+        let sql = format!("SELECT {ATTEMPT} FROM attempts WHERE job_id IN ({ids}) ORDER BY id");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for id in jobs {
+            query = query.bind(id.uuid());
+        }
+        query.fetch_all(self.read()).await?.iter().map(rows::attempt).collect()
+    }
+
+    /// The published files of jobs, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn media_of(
+        &self,
+        jobs: &[JobId],
+    ) -> Result<Vec<(JobId, MediaRole, StoredFile)>, Error> {
+        let ids = placeholders(jobs.len());
+        let sql = format!(
+            "SELECT id, job_id, role, key, mime, size, sha256, duration_ms, width, height \
+             FROM media WHERE job_id IN ({ids}) ORDER BY id"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for id in jobs {
+            query = query.bind(id.uuid());
+        }
+        let rows = query.fetch_all(self.read()).await?;
+        rows.iter()
+            .map(|row| {
+                let role: &str = row.try_get("role")?;
+                let file = StoredFile {
+                    id: crate::ids::MediaId::from_uuid(rows::uuid(row, "id")?),
+                    key: row.try_get("key")?,
+                    mime: row.try_get("mime")?,
+                    size: row.try_get::<i64, _>("size")?.unsigned_abs(),
+                    sha256: row.try_get("sha256")?,
+                    duration_ms: row.try_get::<Option<i64>, _>("duration_ms")?.map(i64::unsigned_abs),
+                    width: row.try_get("width")?,
+                    height: row.try_get("height")?,
+                };
+                let role = MediaRole::parse(role)
+                    .ok_or_else(|| Error::decode("media role", role.to_owned()))?;
+                Ok((JobId::from_uuid(rows::uuid(row, "job_id")?), role, file))
+            })
+            .collect()
+    }
+
+    /// The open attempt that a vendor's callback names, by our reference or by its task id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_open_attempt(
+        &self,
+        provider: &str,
+        reference: Option<AttemptId>,
+        task: Option<&str>,
+    ) -> Result<Option<Attempt>, Error> {
+        sqlx::query(AssertSqlSafe(format!(
+            "SELECT {ATTEMPT} FROM attempts WHERE provider = $1 AND finished_at IS NULL \
+             AND (id = $2 OR vendor_task = $3) LIMIT 1"
+        )))
+        .bind(provider)
+        .bind(reference.map(AttemptId::uuid))
+        .bind(task)
+        .fetch_optional(self.read())
+        .await?
+        .as_ref()
+        .map(rows::attempt)
+        .transpose()
+    }
+
+    /// Keeps a vendor's callback; false when it was there already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keep_callback(
+        &self,
+        provider: String,
+        delivery: String,
+        body: Vec<u8>,
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                let added = sqlx::query(
+                    "INSERT INTO callbacks (provider, delivery, body, received_at) \
+                     VALUES ($1, $2, $3, $4) ON CONFLICT (provider, delivery) DO NOTHING",
+                )
+                .bind(provider)
+                .bind(delivery)
+                .bind(body)
+                .bind(at.millis())
+                .execute(connection)
+                .await?
+                .rows_affected();
+                Ok(added > 0)
+            })
+        })
+        .await
+    }
+}
+
+/// `$1, $2, …`; an empty list matches nothing.
+pub(super) fn placeholders(count: usize) -> String {
+    if count == 0 {
+        return "NULL".to_owned();
+    }
+    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+async fn first_answer(
+    connection: &mut SqliteConnection,
+    new: &NewJob,
+) -> Result<Accepted, Error> {
+    let row = sqlx::query(AssertSqlSafe(format!(
+        "SELECT {JOB}, request_hash FROM jobs \
+         WHERE owner_id = $1 AND kind = $2 AND idempotency_key = $3"
+    )))
+    .bind(new.job.owner.uuid())
+    .bind(new.job.kind.as_str())
+    .bind(&new.idempotency_key)
+    .fetch_one(connection)
+    .await?;
+    let same = row.try_get::<Vec<u8>, _>("request_hash")? == new.request_hash;
+    Ok(if same { Accepted::Repeated(rows::job(&row)?) } else { Accepted::KeyReused })
+}
+
+async fn insert_step(connection: &mut SqliteConnection, step: &Step) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO steps (id, job_id, position, kind, status, due_at) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(step.id.uuid())
+    .bind(step.job.uuid())
+    .bind(step.position)
+    .bind(step.kind.as_str())
+    .bind(step.status.as_str())
+    .bind(step.due_at.map(Timestamp::millis))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn optional_failure(failure: Option<&Failure>) -> Result<Option<String>, Error> {
+    failure.map(to_json).transpose()
+}
+
+async fn apply(connection: &mut SqliteConnection, change: Change) -> Result<Applied, Error> {
+    let Change { fence, step, keep_lease, attempt, next, job, events, media } = change;
+    let at = time::now();
+    if !write_step(connection, &fence, &step, keep_lease).await? {
+        return Ok(Applied::Lost);
+    }
+    if let Some(attempt) = attempt {
+        write_attempt(connection, &attempt).await?;
+    }
+    let mut next_fence = None;
+    if let Some(next) = next {
+        next_fence = start_next(connection, &fence, &next, keep_lease).await?;
+    }
+    for (owner, role, file) in media {
+        insert_media(connection, step.job, owner, role, &file, at).await?;
+    }
+    if let Some(job) = job {
+        // A job that came to rest stays so, whatever a late worker thinks.
+        sqlx::query(
+            "UPDATE jobs SET status = $2, error = $3, completed_at = $4 \
+             WHERE id = $1 AND status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
+        )
+        .bind(step.job.uuid())
+        .bind(job.status.as_str())
+        .bind(optional_failure(job.error.as_ref())?)
+        .bind(job.status.is_final().then_some(at.millis()))
+        .execute(&mut *connection)
+        .await?;
+    }
+    let (events, cancel_requested) = events::append(connection, step.job, events, at).await?;
+    Ok(Applied::Done { events, next: next_fence, cancel_requested })
+}
+
+async fn write_step(
+    connection: &mut SqliteConnection,
+    fence: &Fence,
+    step: &Step,
+    keep_lease: bool,
+) -> Result<bool, Error> {
+    let written = sqlx::query(
+        "UPDATE steps SET status = $1, provider = $2, progress = $3, output = $4, error = $5, \
+         round = $6, due_at = $7, started_at = $8, completed_at = $9, \
+         lease_owner = CASE WHEN $10 THEN lease_owner ELSE NULL END \
+         WHERE id = $11 AND lease_owner = $12 AND lease_epoch = $13",
+    )
+    .bind(step.status.as_str())
+    .bind(step.provider.as_deref())
+    .bind(step.progress)
+    .bind(step.output.as_ref().map(to_json).transpose()?)
+    .bind(optional_failure(step.error.as_ref())?)
+    .bind(step.round)
+    .bind(step.due_at.map(Timestamp::millis))
+    .bind(step.started_at.map(Timestamp::millis))
+    .bind(step.completed_at.map(Timestamp::millis))
+    .bind(keep_lease && step.due_at.is_some())
+    .bind(fence.step.uuid())
+    .bind(fence.node.uuid())
+    .bind(fence.epoch)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(written > 0)
+}
+
+async fn write_attempt(connection: &mut SqliteConnection, attempt: &Attempt) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO attempts (id, step_id, job_id, number, round, provider, plugin_version, \
+         plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \
+         submitted_at, accepted_at, uncertain_at, finished_at, counts) VALUES ($1, $2, $3, $4, $5, \
+         $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+         ON CONFLICT (id) DO UPDATE SET status = excluded.status, charge = excluded.charge, \
+         vendor_task = excluded.vendor_task, delivered = excluded.delivered, \
+         error = excluded.error, cost_micro_usd = excluded.cost_micro_usd, \
+         accepted_at = excluded.accepted_at, uncertain_at = excluded.uncertain_at, \
+         finished_at = excluded.finished_at, counts = excluded.counts",
+    )
+    .bind(attempt.id.uuid())
+    .bind(attempt.step.uuid())
+    .bind(attempt.job.uuid())
+    .bind(attempt.number)
+    .bind(attempt.round)
+    .bind(&attempt.provider)
+    .bind(&attempt.plugin_version)
+    .bind(&attempt.plugin_digest)
+    .bind(attempt.status.as_str())
+    .bind(attempt.charge.as_str())
+    .bind(attempt.vendor_task.as_deref())
+    .bind(to_json(&attempt.request)?)
+    .bind(attempt.delivered.as_ref().map(to_json).transpose()?)
+    .bind(optional_failure(attempt.error.as_ref())?)
+    .bind(attempt.cost_micro_usd)
+    .bind(attempt.submitted_at.millis())
+    .bind(attempt.accepted_at.map(Timestamp::millis))
+    .bind(attempt.uncertain_at.map(Timestamp::millis))
+    .bind(attempt.finished_at.map(Timestamp::millis))
+    .bind(attempt.counts)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes the next step due and hands it to the same worker, so that going on costs no claim.
+async fn start_next(
+    connection: &mut SqliteConnection,
+    fence: &Fence,
+    next: &Step,
+    keep_lease: bool,
+) -> Result<Option<Fence>, Error> {
+    let row = sqlx::query(
+        "UPDATE steps SET due_at = $2, lease_owner = $3, lease_until = $4, \
+         lease_epoch = lease_epoch + 1 WHERE id = $1 RETURNING lease_epoch",
+    )
+    .bind(next.id.uuid())
+    .bind(next.due_at.map(Timestamp::millis))
+    .bind(keep_lease.then_some(fence.node.uuid()))
+    .bind(fence.until.millis())
+    .fetch_one(connection)
+    .await?;
+    Ok(keep_lease.then_some(Fence {
+        step: next.id,
+        node: fence.node,
+        epoch: row.try_get("lease_epoch")?,
+        until: fence.until,
+    }))
+}
+
+async fn insert_media(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    owner: UserId,
+    role: MediaRole,
+    file: &StoredFile,
+    at: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO media (id, job_id, owner_id, role, key, mime, size, sha256, duration_ms, \
+         width, height, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(file.id.uuid())
+    .bind(job.uuid())
+    .bind(owner.uuid())
+    .bind(role.as_str())
+    .bind(&file.key)
+    .bind(&file.mime)
+    .bind(i64::try_from(file.size).unwrap_or(i64::MAX))
+    .bind(&file.sha256)
+    .bind(file.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
+    .bind(file.width)
+    .bind(file.height)
+    .bind(at.millis())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn decide(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    decision: OwnerDecision,
+) -> Result<(bool, Vec<Event>), Error> {
+    let at = time::now();
+    let changed = match &decision {
+        OwnerDecision::Cancel => {
+            sqlx::query(
+                "UPDATE jobs SET cancel_requested = TRUE WHERE id = $1 AND NOT cancel_requested \
+                 AND status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
+            )
+            .bind(id.uuid())
+            .execute(&mut *connection)
+            .await?
+            .rows_affected()
+        }
+        OwnerDecision::Retry { from, deadline, .. } => {
+            sqlx::query(
+                "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
+                 cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2",
+            )
+            .bind(id.uuid())
+            .bind(from.as_str())
+            .bind(deadline.millis())
+            .execute(&mut *connection)
+            .await?
+            .rows_affected()
+        }
+    };
+    if changed == 0 {
+        return Ok((false, Vec::new()));
+    }
+    let event = match decision {
+        OwnerDecision::Cancel => {
+            // A parked step has nobody who would look at it by itself.
+            sqlx::query(
+                "UPDATE steps SET due_at = $2 WHERE job_id = $1 AND status = 'UNCONFIRMED' \
+                 AND due_at IS NULL",
+            )
+            .bind(id.uuid())
+            .bind(at.millis())
+            .execute(&mut *connection)
+            .await?;
+            NewEvent::job(crate::jobs::model::EventType::CancelRequested)
+        }
+        OwnerDecision::Retry { step, event, .. } => {
+            sqlx::query(
+                "UPDATE attempts SET status = 'ABANDONED', finished_at = $2 \
+                 WHERE step_id = $1 AND status = 'UNCONFIRMED'",
+            )
+            .bind(step.uuid())
+            .bind(at.millis())
+            .execute(&mut *connection)
+            .await?;
+            sqlx::query(
+                "UPDATE steps SET status = 'PENDING', error = NULL, progress = NULL, \
+                 completed_at = NULL, round = round + 1, due_at = $2, lease_owner = NULL \
+                 WHERE id = $1",
+            )
+            .bind(step.uuid())
+            .bind(at.millis())
+            .execute(&mut *connection)
+            .await?;
+            event
+        }
+    };
+    let (events, _) = events::append(connection, id, vec![event], at).await?;
+    Ok((true, events))
+}

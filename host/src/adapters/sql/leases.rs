@@ -1,0 +1,156 @@
+//! Claims: who works on which step, until when, and with which fencing token.
+
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{
+    Database, Error, rows,
+    rows::STEP,
+};
+use crate::{
+    ids::{NodeId, StepId, UserId},
+    jobs::store::{Claimed, Fence},
+    time::Timestamp,
+};
+
+impl Database {
+    /// Takes due steps that nobody holds, oldest first, each with a lease until `until` and a
+    /// new fencing token.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn claim_steps(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Claimed>, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                let rows = sqlx::query(AssertSqlSafe(format!(
+                    "UPDATE steps SET lease_owner = $1, lease_until = $2, lease_epoch = lease_epoch + 1 \
+                     WHERE id IN (SELECT id FROM steps WHERE due_at <= $3 \
+                     AND (lease_owner IS NULL OR lease_until < $3) ORDER BY due_at LIMIT $4) \
+                     RETURNING {STEP}, lease_epoch, \
+                     (SELECT owner_id FROM jobs WHERE jobs.id = steps.job_id) AS owner_id, \
+                     (SELECT deadline FROM jobs WHERE jobs.id = steps.job_id) AS deadline"
+                )))
+                .bind(node.uuid())
+                .bind(until.millis())
+                .bind(now.millis())
+                .bind(i64::from(limit))
+                .fetch_all(connection)
+                .await?;
+                rows.iter()
+                    .map(|row| {
+                        let step = rows::step(row)?;
+                        let fence =
+                            Fence { step: step.id, node, epoch: row.try_get("lease_epoch")?, until };
+                        Ok(Claimed {
+                            step,
+                            fence,
+                            owner: UserId::from_uuid(rows::uuid(row, "owner_id")?),
+                            deadline: rows::time(row, "deadline")?,
+                        })
+                    })
+                    .collect()
+            })
+        })
+        .await
+    }
+
+    /// Renews every lease of `node` at once, and answers those of its steps whose job
+    /// somebody asked to stop.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn renew_leases(&self, node: NodeId, until: Timestamp) -> Result<Vec<StepId>, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE steps SET lease_until = $2 WHERE lease_owner = $1")
+                    .bind(node.uuid())
+                    .bind(until.millis())
+                    .execute(&mut *connection)
+                    .await?;
+                let rows = sqlx::query(
+                    "SELECT steps.id FROM steps JOIN jobs ON jobs.id = steps.job_id \
+                     WHERE steps.lease_owner = $1 AND jobs.cancel_requested",
+                )
+                .bind(node.uuid())
+                .fetch_all(connection)
+                .await?;
+                rows.iter().map(|row| Ok(StepId::from_uuid(rows::uuid(row, "id")?))).collect()
+            })
+        })
+        .await
+    }
+
+    /// Hands back every lease of `node`: others may go on at once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn release_leases(&self, node: NodeId) -> Result<u64, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                Ok(sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner = $1")
+                    .bind(node.uuid())
+                    .execute(connection)
+                    .await?
+                    .rows_affected())
+            })
+        })
+        .await
+    }
+
+    /// Takes back the leases of every other node. Only for a database that this process
+    /// has for itself: whoever held them is dead.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire_foreign_leases(&self, node: NodeId) -> Result<u64, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                Ok(sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner <> $1")
+                    .bind(node.uuid())
+                    .execute(connection)
+                    .await?
+                    .rows_affected())
+            })
+        })
+        .await
+    }
+
+    /// Makes a step due now, when nobody holds it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wake_step(&self, step: StepId, now: Timestamp) -> Result<(), Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE steps SET due_at = $2 WHERE id = $1 AND lease_owner IS NULL \
+                     AND status IN ('UNCONFIRMED', 'RUNNING')",
+                )
+                .bind(step.uuid())
+                .bind(now.millis())
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// When the earliest step that nobody holds falls due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
+        Ok(sqlx::query_scalar::<_, Option<i64>>(
+            "SELECT MIN(due_at) FROM steps WHERE due_at IS NOT NULL AND lease_owner IS NULL",
+        )
+        .fetch_one(self.read())
+        .await?
+        .map(Timestamp::from_millis))
+    }
+}

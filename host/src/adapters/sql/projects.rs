@@ -1,0 +1,176 @@
+//! Projects. Every statement names the owner.
+
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+
+use super::{Database, Error, jobs::placeholders, rows, rows::to_json};
+use crate::{
+    ids::{ProjectId, UserId},
+    jobs::store::Page,
+    projects::Project,
+    time::Timestamp,
+};
+
+const PROJECT: &str = "id, owner_id, name, product_name, product_description, product_images, \
+    created_at, updated_at";
+
+fn project(row: &SqliteRow) -> Result<Project, Error> {
+    let images: &str = row.try_get("product_images")?;
+    Ok(Project {
+        id: ProjectId::from_uuid(rows::uuid(row, "id")?),
+        owner: UserId::from_uuid(rows::uuid(row, "owner_id")?),
+        name: row.try_get("name")?,
+        product_name: row.try_get("product_name")?,
+        product_description: row.try_get("product_description")?,
+        product_images: serde_json::from_str(images)
+            .map_err(|source| Error::decode("product images", source))?,
+        created_at: rows::time(row, "created_at")?,
+        updated_at: rows::time(row, "updated_at")?,
+    })
+}
+
+impl Database {
+    /// Adds a project.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_project(&self, new: Project) -> Result<Project, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO projects (id, owner_id, name, product_name, product_description, \
+                     product_images, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                )
+                .bind(new.id.uuid())
+                .bind(new.owner.uuid())
+                .bind(&new.name)
+                .bind(&new.product_name)
+                .bind(&new.product_description)
+                .bind(to_json(&new.product_images)?)
+                .bind(new.created_at.millis())
+                .bind(new.updated_at.millis())
+                .execute(connection)
+                .await?;
+                Ok(new)
+            })
+        })
+        .await
+    }
+
+    /// Writes a project's words; false when it is not there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn update_project(&self, project: Project) -> Result<bool, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                let written = sqlx::query(
+                    "UPDATE projects SET name = $3, product_name = $4, product_description = $5, \
+                     product_images = $6, updated_at = $7 \
+                     WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL",
+                )
+                .bind(project.id.uuid())
+                .bind(project.owner.uuid())
+                .bind(&project.name)
+                .bind(&project.product_name)
+                .bind(&project.product_description)
+                .bind(to_json(&project.product_images)?)
+                .bind(project.updated_at.millis())
+                .execute(connection)
+                .await?
+                .rows_affected();
+                Ok(written > 0)
+            })
+        })
+        .await
+    }
+
+    /// Marks a project as deleted; false when it is not there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_project(
+        &self,
+        owner: UserId,
+        id: ProjectId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                let written = sqlx::query(
+                    "UPDATE projects SET deleted_at = $3 \
+                     WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL",
+                )
+                .bind(id.uuid())
+                .bind(owner.uuid())
+                .bind(now.millis())
+                .execute(connection)
+                .await?
+                .rows_affected();
+                Ok(written > 0)
+            })
+        })
+        .await
+    }
+
+    /// A project of `owner`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_project(&self, owner: UserId, id: ProjectId) -> Result<Option<Project>, Error> {
+        sqlx::query(AssertSqlSafe(format!(
+            "SELECT {PROJECT} FROM projects WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL"
+        )))
+        .bind(id.uuid())
+        .bind(owner.uuid())
+        .fetch_optional(self.read())
+        .await?
+        .as_ref()
+        .map(project)
+        .transpose()
+    }
+
+    /// Those of these projects that are `owner`'s.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_projects(
+        &self,
+        owner: UserId,
+        ids: &[ProjectId],
+    ) -> Result<Vec<Project>, Error> {
+        let list = placeholders(ids.len());
+        let sql = format!(
+            "SELECT {PROJECT} FROM projects WHERE id IN ({list}) AND owner_id = ${} \
+             AND deleted_at IS NULL",
+            ids.len() + 1
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for id in ids {
+            query = query.bind(id.uuid());
+        }
+        query.bind(owner.uuid()).fetch_all(self.read()).await?.iter().map(project).collect()
+    }
+
+    /// Projects of `owner`, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_projects(
+        &self,
+        owner: UserId,
+        after: Option<ProjectId>,
+        first: u32,
+    ) -> Result<Page<Project>, Error> {
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {PROJECT} FROM projects WHERE owner_id = $1 AND id < $2 AND deleted_at IS NULL \
+             ORDER BY id DESC LIMIT $3"
+        )))
+        .bind(owner.uuid())
+        .bind(after.map_or(uuid::Uuid::max(), ProjectId::uuid))
+        .bind(i64::from(first) + 1)
+        .fetch_all(self.read())
+        .await?;
+        let items = rows.iter().map(project).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(items, first))
+    }
+}

@@ -1,0 +1,390 @@
+//! Wiring: settings in, a running server out. Dull on purpose.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use genvid_media::{
+    BlobStore, FolderOptions, FolderStore, Signer,
+    ffmpeg::{Studio, StudioOptions, Tools},
+};
+use genvid_runtime::{Grant, Runtime};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use url::Url;
+
+use crate::{
+    accounts,
+    adapters::sql::Database,
+    config::{self, Settings},
+    graphql,
+    http,
+    ids::NodeId,
+    jobs::{self, advance::Advance, bus::Bus},
+    media::Links,
+    projects,
+    providers::{Catalog, Provider, Registry},
+    worker::{Gauge, Worker},
+};
+
+/// A server that listens.
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How others reach it.
+    pub url: String,
+    /// Token of the local user, when the settings ask for one.
+    pub token: Option<String>,
+    /// How its worker is doing.
+    pub gauge: watch::Receiver<Gauge>,
+    stop: watch::Sender<bool>,
+    transport: genvid_transport::Shutdown,
+    worker: JoinHandle<()>,
+    server: JoinHandle<std::io::Result<()>>,
+    drain: Duration,
+}
+
+impl App {
+    /// Starts everything; answers once it listens.
+    ///
+    /// # Errors
+    /// With what could not be started, and why.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let data = settings.data.dir.clone();
+        let database = Database::open(&data).await?;
+        let node = NodeId::generate();
+        database.expire_foreign_leases(node).await?;
+
+        let (plugins, blobs, studio) = tokio::try_join!(
+            load_plugins(&settings),
+            open_blobs(&settings, data.join("media")),
+            open_studio(&settings, data.join("scratch")),
+        )?;
+        let (runtime, registry) = plugins;
+
+        let listener = TcpListener::bind((settings.server.bind, settings.server.port))
+            .await
+            .with_context(|| format!("cannot listen on {}:{}", settings.server.bind, settings.server.port))?;
+        let address = listener.local_addr()?;
+        let configured = settings.server.public_url.trim_end_matches('/').to_owned();
+        let url = if configured.is_empty() { format!("http://{address}") } else { configured.clone() };
+
+        let mut secret = vec![0_u8; 32];
+        rand::Rng::fill_bytes(&mut rand::rng(), &mut secret);
+        let secret = database.installation_fact("media link key", secret).await?;
+        let links = Links::new(
+            Signer::new(&secret)?,
+            &url,
+            Duration::from_secs(settings.media.link_minutes * 60),
+        );
+
+        let job_settings = Arc::new(jobs::Settings {
+            retry_base: Duration::from_millis(settings.jobs.retry_base_ms),
+            deadline: Duration::from_secs(settings.jobs.deadline_minutes * 60),
+            unconfirmed_window: Duration::from_secs(settings.jobs.unconfirmed_minutes * 60),
+            lease: Duration::from_secs(settings.jobs.lease_seconds),
+            drain: Duration::from_secs(settings.server.drain_seconds),
+            settle_window: Duration::from_secs(settings.jobs.settle_hours * 3_600),
+            max_media_bytes: settings.media.max_mib << 20,
+            public_url: (!configured.is_empty()).then_some(configured),
+        });
+        let bus = Bus::default();
+        let catalog = Catalog::new(registry.clone());
+        let lenient = settings.development.lenient_links;
+        let projects = projects::Service::new(database.clone(), lenient);
+        let accounts = accounts::Service::new(database.clone());
+        let (nudge, nudges) = mpsc::unbounded_channel();
+        let jobs = jobs::Service::new(
+            database.clone(),
+            bus.clone(),
+            projects.clone(),
+            registry.clone(),
+            Arc::clone(&job_settings),
+            lenient,
+            nudge.clone(),
+        );
+        let token = if settings.development.user.is_empty() {
+            None
+        } else {
+            let wanted = Some(settings.development.token.clone()).filter(|token| !token.is_empty());
+            Some(accounts.local_user(&settings.development.user, wanted).await?.1)
+        };
+
+        let advance = Advance {
+            database: database.clone(),
+            bus,
+            registry: registry.clone(),
+            catalog: catalog.clone(),
+            blobs: Arc::clone(&blobs),
+            studio,
+            settings: job_settings,
+        };
+        let worker = Worker::new(advance, node, nudges);
+        let gauge = worker.gauge();
+
+        let transport = genvid_transport::Shutdown::new();
+        let schema = graphql::schema(
+            graphql::Services {
+                accounts: accounts.clone(),
+                projects,
+                jobs: jobs.clone(),
+                registry: registry.clone(),
+                catalog,
+                links: links.clone(),
+            },
+            graphql::Limits {
+                complexity: settings.graphql.max_complexity,
+                introspection: settings.graphql.introspection,
+            },
+        );
+        let router = http::router(http::Parts {
+            schema,
+            accounts,
+            transport: transport_options(&settings, transport.clone()),
+            database,
+            blobs,
+            links,
+            registry,
+            runtime,
+            gauge: gauge.clone(),
+            nudge,
+        });
+
+        let (stop, stopping) = watch::channel(false);
+        let worker = tokio::spawn(worker.run(stopping.clone()));
+        let server = tokio::spawn(serve(listener, router, stopping));
+        tracing::info!(
+            %address, url,
+            start_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "ready"
+        );
+        Ok(Self {
+            address,
+            url,
+            token,
+            gauge,
+            stop,
+            transport,
+            worker,
+            server,
+            drain: Duration::from_secs(settings.server.drain_seconds),
+        })
+    }
+
+    /// Stops taking work, finishes or hands back what is in flight, closes connections.
+    ///
+    /// # Errors
+    /// When the server had failed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        self.transport.close();
+        let limit = self.drain + Duration::from_secs(5);
+        if tokio::time::timeout(limit, self.worker).await.is_err() {
+            tracing::warn!("the worker did not stop in time");
+        }
+        match tokio::time::timeout(Duration::from_secs(5), self.server).await {
+            Ok(ended) => ended??,
+            Err(_) => tracing::warn!("open connections were cut"),
+        }
+        Ok(())
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    mut stopping: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            // An error means that the app is gone, which is a stop too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        })
+        .await
+}
+
+fn transport_options(
+    settings: &Settings,
+    shutdown: genvid_transport::Shutdown,
+) -> genvid_transport::Options {
+    let defaults = genvid_transport::Options::default();
+    genvid_transport::Options {
+        max_body_bytes: settings.graphql.max_body_kib << 10,
+        limits: genvid_transport::DocumentLimits {
+            depth: settings.graphql.max_depth,
+            aliases: settings.graphql.max_aliases,
+            ..defaults.limits
+        },
+        max_sockets: settings.graphql.max_sockets,
+        graphiql: settings.graphql.graphiql.then(|| genvid_transport::Graphiql {
+            title: "Genvid".to_owned(),
+            endpoint: "/graphql".to_owned(),
+        }),
+        shutdown,
+        ..defaults
+    }
+}
+
+async fn open_blobs(settings: &Settings, root: PathBuf) -> anyhow::Result<Arc<dyn BlobStore>> {
+    let options = FolderOptions { root, max_bytes: settings.media.max_mib << 20 };
+    Ok(Arc::new(FolderStore::open(options).await.context("cannot use the media folder")?))
+}
+
+async fn open_studio(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Studio> {
+    let given = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
+    let tools = Tools::locate(given(&settings.media.ffmpeg), given(&settings.media.ffprobe)).await?;
+    let options = StudioOptions {
+        concurrency: settings.media.studio_concurrency,
+        threads: settings.media.studio_threads,
+        time_limit: Duration::from_secs(settings.media.studio_minutes * 60),
+        memory_limit_mib: settings.media.studio_memory_mib,
+        subtitle_font: settings.media.subtitle_font.clone(),
+        ..StudioOptions::new(scratch)
+    };
+    Ok(Studio::new(tools, options).await?)
+}
+
+/// Loads every plugin of the plugin folders. One that cannot be used is left out and the
+/// log says why: one broken file must not stop the others.
+///
+/// # Errors
+/// When no folder can be read, or the engine does not start.
+pub async fn load_plugins(settings: &Settings) -> anyhow::Result<(Runtime, Registry)> {
+    let runtime = Runtime::new(genvid_runtime::Options {
+        cache_dir: Some(settings.data.dir.join("plugin-cache")),
+        max_instances: settings.plugins.max_instances,
+        max_saved_bytes: settings.media.max_mib << 20,
+        ..genvid_runtime::Options::default()
+    })?;
+    let mut providers = Vec::new();
+    for path in plugin_files(settings)? {
+        let wasm = tokio::fs::read(&path)
+            .await
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let component = match runtime.load(wasm).await {
+            Ok(component) => component,
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "a plugin is left out");
+                continue;
+            }
+        };
+        let id = component.manifest().id.clone();
+        let wanted = settings.providers.get(&id).cloned().unwrap_or_default();
+        if !wanted.enabled {
+            continue;
+        }
+        match configure(&component, &wanted) {
+            Ok((plugin, disabled)) => {
+                tracing::info!(
+                    provider = id, version = component.manifest().version,
+                    digest = &component.digest()[..12], disabled, "plugin loaded"
+                );
+                providers.push(Provider {
+                    concurrency: wanted
+                        .concurrency
+                        .unwrap_or(component.manifest().limits.concurrency),
+                    settle_after_seconds: wanted
+                        .settle_after_seconds
+                        .or(component.manifest().recovery.settle_after_seconds),
+                    plugin,
+                    disabled,
+                });
+            }
+            Err(error) => tracing::error!(provider = id, %error, "a plugin is left out"),
+        }
+    }
+    let place = |provider: &Provider| {
+        let order = &settings.plugins.order;
+        let named = order.iter().position(|id| id == provider.id()).unwrap_or(order.len());
+        (named, provider.id().to_owned())
+    };
+    providers.sort_by_key(place);
+    providers.dedup_by(|later, earlier| {
+        let twice = later.id() == earlier.id();
+        if twice {
+            tracing::error!(provider = later.id(), "installed twice; the first file is used");
+        }
+        twice
+    });
+    Ok((runtime, Registry::new(providers)))
+}
+
+/// The operator's grant for a plugin, and why it cannot be used yet.
+fn configure(
+    component: &genvid_runtime::Component,
+    wanted: &config::Provider,
+) -> anyhow::Result<(genvid_runtime::Plugin, Option<String>)> {
+    let manifest = component.manifest();
+    let mut secrets = HashMap::new();
+    let mut missing = Vec::new();
+    let required: Vec<&str> =
+        manifest.credentials.values().flat_map(genvid_runtime::manifest::Credential::secrets).collect();
+    let verifying = manifest.webhook.as_ref().and_then(|webhook| webhook.verify.secret());
+    let used = |name: &str| {
+        // A credential that no rule names may stay away; one that the first rule of the
+        // network needs may not.
+        manifest.network.api.iter().any(|rule| {
+            rule.credential.as_ref().is_some_and(|credential| {
+                manifest.credentials.get(credential).is_some_and(|c| c.secrets().contains(&name))
+            })
+        })
+    };
+    for name in required.iter().copied().chain(verifying) {
+        match config::secret(name, &wanted.secrets).map_err(anyhow::Error::msg)? {
+            Some(secret) => {
+                secrets.insert(name.to_owned(), secret);
+            }
+            None if Some(name) != verifying && used(name) => missing.push(name),
+            None => {}
+        }
+    }
+    // A vendor with two doors (API key and signed token) is usable with one of them.
+    let disabled = (!missing.is_empty() && missing.len() == required.len())
+        .then(|| format!("is not configured: set {}", missing.join(", ")));
+    let reroute = wanted
+        .reroute
+        .iter()
+        .map(|(host, to)| Ok((host.clone(), to.parse::<Url>()?)))
+        .collect::<Result<HashMap<_, _>, url::ParseError>>()?;
+    let plugin = component.configure(Grant {
+        settings: serde_json::Value::Object(wanted.settings.clone()),
+        secrets,
+        reroute,
+    })?;
+    Ok((plugin, disabled))
+}
+
+fn plugin_files(settings: &Settings) -> anyhow::Result<Vec<PathBuf>> {
+    let folders = if settings.plugins.dirs.is_empty() {
+        config::usual_plugin_folders().into_iter().filter(|folder| folder.is_dir()).take(1).collect()
+    } else {
+        settings.plugins.dirs.clone()
+    };
+    if folders.is_empty() {
+        anyhow::bail!(
+            "no plugins: name their folder with plugins.dirs or --plugins, or build them with `cargo xtask plugins`"
+        );
+    }
+    let mut files = Vec::new();
+    for folder in folders {
+        let entries = std::fs::read_dir(&folder)
+            .with_context(|| format!("cannot read the plugin folder {}", folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "wasm") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}

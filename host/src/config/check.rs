@@ -1,0 +1,262 @@
+//! All problems at once: unknown keys with what was probably meant, wrong types, numbers out
+//! of range.
+
+use figment::{
+    Figment,
+    providers::{Format, Toml},
+    value::{Tag, Value},
+};
+
+use super::{DEFAULTS, Problem, Problems, Settings};
+
+/// Keys of `[providers.ID]` and what they hold.
+const PROVIDER_KEYS: &[&str] = &["enabled", "concurrency", "settle_after_seconds", "settings", "secrets", "reroute"];
+
+/// Numbers with their least and greatest value.
+const RANGES: &[(&str, i128, i128)] = &[
+    ("server.port", 0, 65_535),
+    ("server.drain_seconds", 1, 300),
+    ("jobs.retry_base_ms", 10, 600_000),
+    ("jobs.deadline_minutes", 1, 10_080),
+    ("jobs.lease_seconds", 3, 3_600),
+    ("jobs.unconfirmed_minutes", 1, 1_440),
+    ("jobs.settle_hours", 1, 720),
+    ("media.link_minutes", 1, 10_080),
+    ("media.max_mib", 1, 65_536),
+    ("media.studio_concurrency", 1, 64),
+    ("media.studio_threads", 1, 64),
+    ("media.studio_minutes", 1, 240),
+    ("media.studio_memory_mib", 512, 65_536),
+    ("plugins.max_instances", 1, 10_000),
+    ("graphql.max_body_kib", 1, 10_240),
+    ("graphql.max_depth", 1, 50),
+    ("graphql.max_aliases", 0, 1_000),
+    ("graphql.max_complexity", 1, 100_000),
+    ("graphql.max_sockets", 1, 1_000_000),
+];
+
+pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
+    let mut checker = Checker { figment, problems: Vec::new() };
+    let given: Value = match figment.extract() {
+        Ok(value) => value,
+        Err(error) => {
+            return Err(Problems(error.into_iter().map(|error| from_figment(&error)).collect()));
+        }
+    };
+    match Figment::from(Toml::string(DEFAULTS)).extract::<Value>() {
+        Ok(defaults) => checker.table("", &defaults, &given),
+        Err(error) => checker.problems.push(from_figment(&error)),
+    }
+    for (key, least, most) in RANGES {
+        if let Ok(value) = figment.find_value(key)
+            && let Some(number) = value.to_i128()
+            && !(*least..=*most).contains(&number)
+        {
+            checker.add(key, &value, format!("must be {least} to {most}; it is {number}"));
+        }
+    }
+    checker.text("server.bind", |text| text.parse::<std::net::IpAddr>().is_ok(), "must be an IP address");
+    checker.text(
+        "server.public_url",
+        |text| text.is_empty() || url::Url::parse(text).is_ok_and(|url| url.has_host()),
+        "must be an absolute URL such as https://genvid.example.com",
+    );
+    checker.text(
+        "log.format",
+        |text| ["auto", "pretty", "json"].contains(&text),
+        "must be auto, pretty or json",
+    );
+    checker.text(
+        "log.filter",
+        |text| text.parse::<tracing_subscriber::EnvFilter>().is_ok(),
+        "is not a filter such as info,genvid=debug",
+    );
+    checker.text(
+        "development.user",
+        |text| text.is_empty() || text.contains('@'),
+        "must be a mail address",
+    );
+    checker.text(
+        "development.token",
+        |text| text.is_empty() || (text.starts_with(crate::accounts::TOKEN_PREFIX) && text.len() >= 35),
+        "must begin with gv_ and have at least 32 more characters",
+    );
+    if checker.problems.is_empty() {
+        figment
+            .extract()
+            .map_err(|error| Problems(error.into_iter().map(|error| from_figment(&error)).collect()))
+    } else {
+        Err(Problems(checker.problems))
+    }
+}
+
+struct Checker<'a> {
+    figment: &'a Figment,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn add(&mut self, key: &str, value: &Value, message: impl Into<String>) {
+        let source = self.source(value.tag());
+        self.problems.push(Problem { key: key.to_owned(), message: message.into(), source });
+    }
+
+    fn source(&self, tag: Tag) -> String {
+        let Some(metadata) = self.figment.get_metadata(tag) else { return "settings".to_owned() };
+        match &metadata.source {
+            Some(source) => source.to_string(),
+            None => metadata.name.to_string(),
+        }
+    }
+
+    fn table(&mut self, path: &str, defaults: &Value, given: &Value) {
+        let (Some(known), Some(keys)) = (defaults.as_dict(), given.as_dict()) else { return };
+        for (key, value) in keys {
+            let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            if place == "providers" {
+                self.providers(value);
+                continue;
+            }
+            match known.get(key) {
+                None => {
+                    let hint = nearest(key, known.keys().map(String::as_str));
+                    self.add(&place, value, format!("is not a setting{hint}"));
+                }
+                Some(default) if kind(default) != kind(value) => {
+                    let message = format!("must be {}, not {}", kind(default), kind(value));
+                    self.add(&place, value, message);
+                }
+                Some(default) => self.table(&place, default, value),
+            }
+        }
+    }
+
+    fn providers(&mut self, given: &Value) {
+        for (id, table) in given.as_dict().into_iter().flatten() {
+            let Some(keys) = table.as_dict() else {
+                self.add(&format!("providers.{id}"), table, "must be a table");
+                continue;
+            };
+            for (key, value) in keys {
+                let place = format!("providers.{id}.{key}");
+                let wanted = match key.as_str() {
+                    "enabled" => "true or false",
+                    "concurrency" | "settle_after_seconds" => "a number",
+                    "settings" | "secrets" | "reroute" => "a table",
+                    _ => {
+                        let hint = nearest(key, PROVIDER_KEYS.iter().copied());
+                        self.add(&place, value, format!("is not a setting of a provider{hint}"));
+                        continue;
+                    }
+                };
+                if kind(value) != wanted {
+                    self.add(&place, value, format!("must be {wanted}, not {}", kind(value)));
+                } else if key == "concurrency" {
+                    if !value.to_u128().is_some_and(|number| (1..=10_000).contains(&number)) {
+                        self.add(&place, value, "must be 1 to 10000");
+                    }
+                } else if key == "reroute" {
+                    for (host, to) in value.as_dict().into_iter().flatten() {
+                        if to.as_str().is_none_or(|text| url::Url::parse(text).is_err()) {
+                            self.add(&format!("{place}.{host}"), to, "must be an absolute URL");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
+        if let Ok(value) = self.figment.find_value(key)
+            && let Some(text) = value.as_str()
+            && !good(text)
+        {
+            self.add(key, &value, format!("{message}; it is {text:?}"));
+        }
+    }
+}
+
+fn from_figment(error: &figment::Error) -> Problem {
+    Problem {
+        key: error.path.join("."),
+        message: error.kind.to_string(),
+        source: error
+            .metadata
+            .as_ref()
+            .map_or_else(|| "settings".to_owned(), |metadata| metadata.name.to_string()),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(..) | Value::Char(..) => "text",
+        Value::Bool(..) => "true or false",
+        Value::Num(..) => "a number",
+        Value::Dict(..) => "a table",
+        Value::Array(..) => "a list",
+        Value::Empty(..) => "nothing",
+    }
+}
+
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut best: Option<(usize, &str)> = None;
+    for candidate in known {
+        let distance = edits(key, candidate);
+        if distance <= key.len().max(3) / 3 && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"))
+}
+
+/// Levenshtein distance.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str) -> Result<Settings, Problems> {
+        settings(&Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(text)))
+    }
+
+    #[test]
+    fn the_defaults_are_good() {
+        assert_eq!(with("").expect("good").server.port, 8080);
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let problems = with(
+            "[server]\nprot = 1\nport = 70000\nbind = 'here'\n[jobs]\nlease_seconds = 'long'\n\
+             [providers.heygen]\nsecret = {}\nenabled = 'yes'\nreroute = { a = 'nowhere' }\n",
+        )
+        .expect_err("bad")
+        .0;
+        let told: Vec<_> = problems.iter().map(|p| format!("{} {}", p.key, p.message)).collect();
+        for wanted in [
+            "server.prot is not a setting; did you mean port?",
+            "server.port must be 0 to 65535; it is 70000",
+            "server.bind must be an IP address; it is \"here\"",
+            "jobs.lease_seconds must be a number, not text",
+            "providers.heygen.secret is not a setting of a provider; did you mean secrets?",
+            "providers.heygen.enabled must be true or false, not text",
+            "providers.heygen.reroute.a must be an absolute URL",
+        ] {
+            assert!(told.iter().any(|line| line == wanted), "{wanted} is missing from {told:#?}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Settings: defaults, file, environment and flags, checked all at once. The only code that
+//! reads the environment.
+
+mod check;
+mod settings;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+use secrecy::SecretString;
+
+pub use settings::{
+    Data, Development, Graphql, Jobs, Log, LogFormat, Media, Plugins, Provider, Server, Settings,
+};
+
+/// The defaults, which are their documentation too.
+pub const DEFAULTS: &str = include_str!("../../config.default.toml");
+/// The file that is read when none is named.
+const USUAL_FILE: &str = "genvid.toml";
+const PREFIX: &str = "GENVID__";
+
+/// One setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Its path, for example `server.port`.
+    pub key: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Where it was set.
+    pub source: String,
+}
+
+/// All settings that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "the settings cannot be used:")?;
+        for problem in &self.0 {
+            write!(formatter, "\n  {} ({}): {}", problem.key, problem.source, problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Reads the settings. `overrides` are the flags, by path.
+///
+/// # Errors
+/// Every problem at once.
+pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Settings, Problems> {
+    let mut figment = Figment::from(Toml::string(DEFAULTS));
+    let usual = PathBuf::from(USUAL_FILE);
+    let file = match file {
+        Some(file) if !file.is_file() => {
+            return Err(Problems(vec![Problem {
+                key: "--config".to_owned(),
+                message: "there is no such file".to_owned(),
+                source: file.display().to_string(),
+            }]));
+        }
+        Some(file) => Some(file.to_owned()),
+        None => usual.is_file().then_some(usual),
+    };
+    if let Some(file) = file {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    figment = figment.merge(Env::prefixed(PREFIX).split("__"));
+    for (key, value) in overrides {
+        // A flag is text; what looks like a number or a truth value is one.
+        let value: figment::value::Value = value
+            .parse::<i64>()
+            .map(Into::into)
+            .or_else(|_| value.parse::<bool>().map(Into::into))
+            .unwrap_or_else(|_| value.clone().into());
+        figment = figment.merge(figment::providers::Serialized::default(key, value));
+    }
+    check::settings(&figment)
+}
+
+/// A secret of a provider: from the settings, the environment, or the file that the
+/// environment names.
+///
+/// # Errors
+/// When the named file cannot be read.
+pub fn secret(
+    name: &str,
+    settings: &BTreeMap<String, SecretString>,
+) -> Result<Option<SecretString>, String> {
+    if let Some(secret) = settings.get(name) {
+        return Ok(Some(secret.clone()));
+    }
+    if let Some(path) = std::env::var_os(format!("{name}_FILE")) {
+        let path = PathBuf::from(path);
+        return std::fs::read_to_string(&path)
+            .map(|text| Some(text.trim().to_owned().into()))
+            .map_err(|error| format!("{name}_FILE: cannot read {}: {error}", path.display()));
+    }
+    Ok(std::env::var(name).ok().filter(|text| !text.is_empty()).map(Into::into))
+}
+
+/// Folders in which plugins are looked for when the settings name none.
+#[must_use]
+pub fn usual_plugin_folders() -> Vec<PathBuf> {
+    let Ok(binary) = std::env::current_exe() else { return Vec::new() };
+    binary.ancestors().skip(1).take(3).map(|folder| folder.join("plugins")).collect()
+}

@@ -1,0 +1,180 @@
+//! The settings as types. `config.default.toml` says what each means.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    /// Where to listen.
+    pub server: Server,
+    /// Where data goes.
+    pub data: Data,
+    /// What is logged.
+    pub log: Log,
+    /// How jobs run.
+    pub jobs: Jobs,
+    /// Files and films.
+    pub media: Media,
+    /// Where plugins are.
+    pub plugins: Plugins,
+    /// Limits of the API.
+    pub graphql: Graphql,
+    /// For development.
+    pub development: Development,
+    /// By plugin id.
+    pub providers: BTreeMap<String, Provider>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Server {
+    /// Address.
+    pub bind: IpAddr,
+    /// Port; 0 for any.
+    pub port: u16,
+    /// How others reach this server; empty: as it listens.
+    pub public_url: String,
+    /// How long a stop may take.
+    pub drain_seconds: u64,
+}
+
+/// Where data goes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Data {
+    /// The folder.
+    pub dir: PathBuf,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Log {
+    /// How.
+    pub format: LogFormat,
+    /// What, in tracing's directive syntax.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How jobs run.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Jobs {
+    /// Wait before the second try.
+    pub retry_base_ms: u64,
+    /// How long a job may take.
+    pub deadline_minutes: u64,
+    /// How long a lease lasts.
+    pub lease_seconds: u64,
+    /// How long a lost answer is looked up.
+    pub unconfirmed_minutes: u64,
+    /// How long a task is followed whose job is over.
+    pub settle_hours: u64,
+}
+
+/// Files and films.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Media {
+    /// How long a link works.
+    pub link_minutes: u64,
+    /// Largest fetched file.
+    pub max_mib: u64,
+    /// Path of ffmpeg; empty: from PATH.
+    pub ffmpeg: PathBuf,
+    /// Path of ffprobe; empty: from PATH.
+    pub ffprobe: PathBuf,
+    /// ffmpeg runs at a time.
+    pub studio_concurrency: usize,
+    /// Threads of one run.
+    pub studio_threads: u32,
+    /// Longest run.
+    pub studio_minutes: u64,
+    /// Memory of one run.
+    pub studio_memory_mib: u64,
+    /// Font family of burned-in subtitles.
+    pub subtitle_font: String,
+}
+
+/// Where plugins are.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Plugins {
+    /// Folders; empty: the usual ones.
+    pub dirs: Vec<PathBuf>,
+    /// Who is asked first.
+    pub order: Vec<String>,
+    /// Calls at a time.
+    pub max_instances: u32,
+}
+
+/// Limits of the API.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Graphql {
+    /// Serve the page for browsers?
+    pub graphiql: bool,
+    /// Answer introspection?
+    pub introspection: bool,
+    /// Largest request body.
+    pub max_body_kib: usize,
+    /// Deepest selection.
+    pub max_depth: usize,
+    /// Most aliases.
+    pub max_aliases: usize,
+    /// Highest cost of a query.
+    pub max_complexity: usize,
+    /// Most sockets and streams.
+    pub max_sockets: usize,
+}
+
+/// For development.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Development {
+    /// Take http and private addresses in users' links?
+    pub lenient_links: bool,
+    /// Mail address of the local user; empty: none.
+    pub user: String,
+    /// Its token; empty: a new one.
+    pub token: String,
+}
+
+/// What an operator says of one provider.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Provider {
+    /// Use it?
+    pub enabled: bool,
+    /// Overrides the manifest's `limits.concurrency`.
+    pub concurrency: Option<u32>,
+    /// Overrides the manifest's `recovery.settle_after_seconds`.
+    pub settle_after_seconds: Option<u32>,
+    /// For the plugin's settings schema.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// By the names that the plugin gives.
+    pub secrets: BTreeMap<String, SecretString>,
+    /// Declared hosts that are really elsewhere.
+    pub reroute: BTreeMap<String, String>,
+}
+
+impl Default for Provider {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            concurrency: None,
+            settle_after_seconds: None,
+            settings: serde_json::Map::new(),
+            secrets: BTreeMap::new(),
+            reroute: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Who is calling, from the token that came along.
+
+use std::sync::Arc;
+
+use genvid_transport::{Authenticator, Identity, Refusal};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use serde_json::Value;
+
+use super::{Caller, codes::ErrorCode};
+use crate::accounts;
+
+/// Decides by access tokens. Whoever sends none is anonymous and sees only what is public;
+/// whoever sends a wrong one is turned away.
+#[derive(Clone)]
+pub struct TokenAuthenticator {
+    accounts: accounts::Service,
+}
+
+impl TokenAuthenticator {
+    /// Over the accounts.
+    #[must_use]
+    pub fn new(accounts: accounts::Service) -> Self {
+        Self { accounts }
+    }
+
+    async fn identify(&self, token: Option<&str>) -> Result<Identity, Refusal> {
+        let Some(token) = token else {
+            return Ok(Identity::with_data(Caller::default()));
+        };
+        match self.accounts.authenticate(token).await {
+            Ok(Some(user)) => {
+                let key = user.id.to_string();
+                let caller = Caller {
+                    user: Some(Arc::new(user)),
+                };
+                let mut identity = Identity::with_data(caller);
+                identity.key = Some(key);
+                Ok(identity)
+            }
+            Ok(None) => Err(unauthenticated(
+                "The access token is unknown or has expired.",
+            )),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "nobody can sign in"
+                );
+                Err(Refusal::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    ErrorCode::Unavailable.as_str(),
+                    "Signing in is not possible now; try again.",
+                ))
+            }
+        }
+    }
+}
+
+impl Authenticator for TokenAuthenticator {
+    /// `Authorization: Bearer TOKEN`.
+    async fn authenticate_http(&self, parts: &Parts) -> Result<Identity, Refusal> {
+        self.identify(header_token(parts)?).await
+    }
+
+    /// A payload with `authorization` (or `Authorization`): `Bearer TOKEN`, or with `token`.
+    /// Clients that are no browsers may send the header with the upgrade instead.
+    async fn authenticate_socket(
+        &self,
+        parts: &Parts,
+        payload: &Value,
+    ) -> Result<Identity, Refusal> {
+        let token = match payload_token(payload)? {
+            Some(token) => Some(token),
+            None => header_token(parts)?,
+        };
+        self.identify(token).await
+    }
+}
+
+fn header_token(parts: &Parts) -> Result<Option<&str>, Refusal> {
+    let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let value = value
+        .to_str()
+        .map_err(|_| unauthenticated("The Authorization header is not text."))?;
+    bearer(value).map(Some)
+}
+
+fn payload_token(payload: &Value) -> Result<Option<&str>, Refusal> {
+    let field = |name: &str| payload.get(name).filter(|value| !value.is_null());
+    if let Some(value) = field("authorization").or_else(|| field("Authorization")) {
+        let text = value
+            .as_str()
+            .ok_or_else(|| unauthenticated("`authorization` must be text: Bearer TOKEN."))?;
+        return bearer(text).map(Some);
+    }
+    match field("token") {
+        None => Ok(None),
+        Some(value) => value
+            .as_str()
+            .map(|token| Some(token.trim()))
+            .ok_or_else(|| unauthenticated("`token` must be text.")),
+    }
+}
+
+fn bearer(value: &str) -> Result<&str, Refusal> {
+    value
+        .trim()
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or_else(|| unauthenticated("Only Bearer tokens are taken: Bearer TOKEN."))
+}
+
+fn unauthenticated(message: &'static str) -> Refusal {
+    let mut refusal = Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::Unauthenticated.as_str(),
+        message,
+    );
+    refusal
+        .headers
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parts(authorization: Option<&str>) -> Parts {
+        let mut request = http::Request::builder();
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    #[test]
+    fn tokens_are_found_in_the_header() {
+        assert_eq!(header_token(&parts(None)).expect("anonymous"), None);
+        for good in ["Bearer gv_1", "bearer  gv_1 "] {
+            assert_eq!(
+                header_token(&parts(Some(good))).expect("a token"),
+                Some("gv_1"),
+                "{good}"
+            );
+        }
+        for bad in ["gv_1", "Basic gv_1", "Bearer"] {
+            let refusal = header_token(&parts(Some(bad))).expect_err(bad);
+            assert_eq!(refusal.status, StatusCode::UNAUTHORIZED);
+        }
+    }
+
+    #[test]
+    fn tokens_are_found_in_the_payload_of_a_socket() {
+        for good in [
+            json!({"authorization": "Bearer gv_1"}),
+            json!({"Authorization": "Bearer gv_1"}),
+            json!({"token": "gv_1"}),
+        ] {
+            assert_eq!(payload_token(&good).expect("a token"), Some("gv_1"));
+        }
+        for none in [json!(null), json!({}), json!([]), json!({"token": null})] {
+            assert_eq!(payload_token(&none).expect("anonymous"), None);
+        }
+        for bad in [
+            json!({"authorization": 1}),
+            json!({"token": ["gv_1"]}),
+            json!({"authorization": "gv_1"}),
+        ] {
+            assert!(payload_token(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What a resolver finds in its request: who is calling, and the services.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Error};
+use genvid_transport::RequestId;
+
+use super::{Services, error};
+use crate::accounts::User;
+
+/// Who is calling.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Whose token came along; nothing: nobody is signed in.
+    pub user: Option<Arc<User>>,
+}
+
+/// Who is calling, if anybody is signed in.
+pub(super) fn caller(ctx: &Context<'_>) -> Option<Arc<User>> {
+    ctx.data_opt::<Caller>()
+        .and_then(|caller| caller.user.clone())
+}
+
+/// Who is calling.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is signed in.
+pub(super) fn user(ctx: &Context<'_>) -> Result<Arc<User>, Error> {
+    caller(ctx).ok_or_else(error::unauthenticated)
+}
+
+/// The services behind the schema.
+pub(super) fn services<'a>(ctx: &Context<'a>) -> &'a Services {
+    // `Schema::new` puts them there, and there is no other way to get a schema.
+    ctx.data_unchecked::<Services>()
+}
+
+/// What finds this request in the log. Requests that came through no transport have none;
+/// they get one here.
+pub(super) fn request_id(ctx: &Context<'_>) -> RequestId {
+    ctx.data_opt::<RequestId>().cloned().unwrap_or_else(|| {
+        RequestId(Arc::from(
+            uuid::Uuid::now_v7().hyphenated().to_string().as_str(),
+        ))
+    })
+}

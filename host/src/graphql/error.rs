@@ -1,0 +1,194 @@
+//! The one place where an error of a domain becomes what a client sees.
+
+use async_graphql::{Context, Error, ErrorExtensionValues};
+use genvid_transport::RequestId;
+
+use super::{
+    codes::ErrorCode,
+    context,
+    problems::{
+        ConflictProblem, IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem,
+        Outcome, ProviderUnavailableProblem,
+    },
+};
+use crate::{adapters::sql, jobs, projects, providers::CatalogError};
+
+fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code.as_str());
+    extensions.set("retryable", code.retryable());
+    let mut error = Error::new(message);
+    error.extensions = Some(extensions);
+    error
+}
+
+/// Nobody is signed in.
+pub(super) fn unauthenticated() -> Error {
+    coded(
+        ErrorCode::Unauthenticated,
+        "Sign in first: send a valid access token.",
+    )
+}
+
+/// There is no such thing for this caller.
+pub(super) fn not_found(what: &str) -> Error {
+    coded(ErrorCode::NotFound, format!("There is no such {what}."))
+}
+
+/// An argument that cannot be taken.
+pub(super) fn invalid_argument(argument: &str, message: &str) -> Error {
+    let mut error = coded(
+        ErrorCode::InvalidInput,
+        format!("The argument \"{argument}\" {message}."),
+    );
+    if let Some(extensions) = &mut error.extensions {
+        extensions.set("field", argument);
+    }
+    error
+}
+
+/// A catalogue that cannot be read now. The reason goes to the log.
+pub(super) fn catalog(ctx: &Context<'_>, error: &CatalogError) -> Error {
+    let RequestId(request_id) = context::request_id(ctx);
+    tracing::warn!(%request_id, %error, "a catalogue cannot be read");
+    coded(
+        ErrorCode::ProviderUnavailable,
+        format!("The provider {} does not answer now.", error.provider),
+    )
+}
+
+/// A fault of this server: details to the log, a request id to the caller.
+pub(super) fn internal(
+    RequestId(request_id): &RequestId,
+    error: &(dyn std::error::Error + 'static),
+) -> Error {
+    tracing::error!(%request_id, error, "a request failed");
+    let mut error = coded(ErrorCode::Internal, "Internal error");
+    if let Some(extensions) = &mut error.extensions {
+        extensions.set("requestId", &**request_id);
+    }
+    error
+}
+
+/// The database failed.
+pub(super) fn database(ctx: &Context<'_>, error: &sql::Error) -> Error {
+    internal(&context::request_id(ctx), error)
+}
+
+/// An error of a job as a field error, for queries and subscriptions.
+pub(super) fn job(ctx: &Context<'_>, error: jobs::Error) -> Error {
+    match error {
+        jobs::Error::NotFound(what) => not_found(what),
+        jobs::Error::Database(error) => database(ctx, &error),
+        // Only mutations can meet these, and they tell them as problems.
+        error @ (jobs::Error::Invalid(_)
+        | jobs::Error::KeyReused
+        | jobs::Error::NoProvider(_)
+        | jobs::Error::Conflict(_)) => internal(&context::request_id(ctx), &error),
+    }
+}
+
+/// An error of a project as a field error, for queries.
+pub(super) fn project(ctx: &Context<'_>, error: projects::Error) -> Error {
+    match error {
+        projects::Error::NotFound => not_found("project"),
+        projects::Error::Database(error) => database(ctx, &error),
+        error @ projects::Error::Invalid(_) => internal(&context::request_id(ctx), &error),
+    }
+}
+
+/// An outcome of a mutation that its caller is expected to handle.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Fields that cannot be taken.
+    InvalidInput(InvalidInputProblem),
+    /// There is no such thing for this caller.
+    NotFound(NotFoundProblem),
+    /// The object's state does not allow it.
+    Conflict(ConflictProblem),
+    /// The key came with another request.
+    IdempotencyKeyReused(IdempotencyKeyReusedProblem),
+    /// Nobody can make it.
+    ProviderUnavailable(ProviderUnavailableProblem),
+}
+
+/// What keeps a mutation from its success.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// Its caller is expected to handle it.
+    Refused(Refusal),
+    /// Whatever the jobs say.
+    Jobs(jobs::Error),
+    /// Whatever the projects say.
+    Projects(projects::Error),
+}
+
+impl From<Refusal> for Setback {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<jobs::Error> for Setback {
+    fn from(error: jobs::Error) -> Self {
+        Self::Jobs(error)
+    }
+}
+
+impl From<projects::Error> for Setback {
+    fn from(error: projects::Error) -> Self {
+        Self::Projects(error)
+    }
+}
+
+/// A mutation's answer: its success, a problem, or a field error.
+pub(super) fn settle<T: Outcome>(
+    ctx: &Context<'_>,
+    outcome: Result<T, Setback>,
+) -> Result<T, Error> {
+    let refusal = match outcome {
+        Ok(success) => return Ok(success),
+        Err(Setback::Refused(refusal)) => refusal,
+        Err(Setback::Jobs(error)) => match error {
+            jobs::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            jobs::Error::NotFound(what) => {
+                let field = if what == "project" {
+                    "projectId"
+                } else {
+                    "jobId"
+                };
+                Refusal::NotFound(NotFoundProblem::new(what, field))
+            }
+            jobs::Error::KeyReused => {
+                Refusal::IdempotencyKeyReused(IdempotencyKeyReusedProblem::new())
+            }
+            jobs::Error::NoProvider(reason) => {
+                Refusal::ProviderUnavailable(ProviderUnavailableProblem::new(reason))
+            }
+            jobs::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
+            jobs::Error::Database(error) => return Err(database(ctx, &error)),
+        },
+        Err(Setback::Projects(error)) => match error {
+            projects::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            projects::Error::NotFound => Refusal::NotFound(NotFoundProblem::new("project", "id")),
+            projects::Error::Database(error) => return Err(database(ctx, &error)),
+        },
+    };
+    T::refused(refusal)
+}
+
+impl Refusal {
+    /// For a mutation whose result has no place for it: the same words as a field error.
+    pub(super) fn into_error(self) -> Error {
+        let (code, message) = match self {
+            Self::InvalidInput(problem) => (ErrorCode::InvalidInput, problem.message),
+            Self::NotFound(problem) => (ErrorCode::NotFound, problem.message),
+            Self::Conflict(problem) => (ErrorCode::Conflict, problem.message),
+            Self::IdempotencyKeyReused(problem) => {
+                (ErrorCode::IdempotencyKeyReused, problem.message)
+            }
+            Self::ProviderUnavailable(problem) => (ErrorCode::ProviderUnavailable, problem.message),
+        };
+        coded(code, message)
+    }
+}

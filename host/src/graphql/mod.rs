@@ -1,0 +1,148 @@
+//! The GraphQL edge: authenticates, translates, calls one service, translates back.
+//!
+//! Rules that always hold:
+//! - only this folder and the transport know async-graphql;
+//! - errors are built in `error` alone, and codes come from the list in `codes`;
+//! - a resolver asks one service; relations of jobs are read by `family`, once for a page;
+//! - every list has a page size, a greatest one, and a cost in proportion;
+//! - every type, field, argument and word is described for somebody who cannot see the code.
+
+pub mod auth;
+mod catalog;
+pub mod codes;
+mod connection;
+mod context;
+mod enums;
+mod error;
+mod event;
+mod family;
+mod fields;
+mod job;
+mod job_mutations;
+mod job_queries;
+mod problems;
+mod project;
+mod provider;
+mod scalars;
+mod script_template;
+mod step;
+mod user;
+
+use std::sync::Arc;
+
+use async_graphql::{
+    Data, Executor, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder,
+};
+pub use async_graphql::{Request, Response, Variables};
+pub use context::Caller;
+use futures::stream::BoxStream;
+
+use crate::{
+    accounts, jobs, media, projects,
+    providers::{Catalog, Registry},
+};
+
+/// The services that the schema leads to.
+#[derive(Clone)]
+pub struct Services {
+    /// Who is calling.
+    pub accounts: accounts::Service,
+    /// Products.
+    pub projects: projects::Service,
+    /// Scripts, voice tracks and videos to make.
+    pub jobs: jobs::Service,
+    /// Who makes them.
+    pub registry: Registry,
+    /// What can be chosen.
+    pub catalog: Catalog,
+    /// Links to results.
+    pub links: media::Links,
+}
+
+/// What one request may ask for. The shape of documents is limited by the transport.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Greatest cost: fields, those in lists counted by the list's page size.
+    pub complexity: usize,
+    /// May clients ask for the schema itself?
+    pub introspection: bool,
+}
+
+/// Everything that can be asked.
+#[derive(MergedObject, Default)]
+struct Query(
+    user::UserQueries,
+    project::ProjectQueries,
+    job_queries::JobQueries,
+    provider::ProviderQueries,
+    catalog::CatalogQueries,
+    script_template::ScriptQueries,
+);
+
+/// Everything that can be changed. Each takes one `input` and answers a union of its success
+/// and the problems that a client is expected to handle.
+#[derive(MergedObject, Default)]
+struct Mutation(project::ProjectMutations, job_mutations::JobMutations);
+
+/// Everything that can be followed.
+#[derive(MergedSubscription, Default)]
+struct Subscription(event::JobSubscriptions);
+
+type Inner = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// The schema over its services. Cheap to clone.
+///
+/// A request carries who is calling as `Request::data(Caller)`; without it nobody is signed
+/// in.
+#[derive(Clone)]
+pub struct Schema(Inner);
+
+impl Executor for Schema {
+    async fn execute(&self, request: Request) -> Response {
+        self.0.execute(request).await
+    }
+
+    fn execute_stream(
+        &self,
+        request: Request,
+        session_data: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        Executor::execute_stream(&self.0, request, session_data)
+    }
+}
+
+/// The schema over these services.
+#[must_use]
+pub fn schema(services: Services, limits: Limits) -> Schema {
+    let mut builder = builder()
+        .data(services)
+        .data(family::Sightings::new())
+        .limit_complexity(limits.complexity);
+    if !limits.introspection {
+        builder = builder.disable_introspection();
+    }
+    Schema(builder.finish())
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    // No union names the interface of its own members, so it has to be named here.
+    Inner::build(
+        Query::default(),
+        Mutation::default(),
+        Subscription::default(),
+    )
+    .register_output_type::<problems::Problem>()
+}
+
+/// The schema as text, sorted, the same for every build: `graphql/schema.graphql`.
+#[must_use]
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items()
+        .include_specified_by()
+        .use_space_ident()
+        .indent_width(2);
+    builder().finish().sdl_with_options(options)
+}

@@ -1,0 +1,218 @@
+//! What a mutation's caller is expected to handle: typed members of the result union.
+
+use async_graphql::{Enum, Interface, SimpleObject};
+
+use crate::input::Problems;
+
+/// Most field problems in one answer; a person reads the first few.
+const MOST: usize = 50;
+
+/// Why a mutation did nothing. The words are the same as in the list of error codes,
+/// `graphql/ERRORS.md`.
+#[derive(Debug, Enum, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProblemCode {
+    /// Fields of the input cannot be taken; `InvalidInputProblem.problems` lists them all.
+    InvalidInput,
+    /// There is no such object for the caller.
+    NotFound,
+    /// The object's present state does not allow it.
+    Conflict,
+    /// The idempotency key came before with other arguments.
+    IdempotencyKeyReused,
+    /// No installed provider can do this.
+    ProviderUnavailable,
+}
+
+/// Why a mutation did nothing. Select it with `... on Problem` to handle every kind at once,
+/// also those that come with later versions.
+#[derive(Interface)]
+#[graphql(
+    field(
+        name = "code",
+        ty = "&ProblemCode",
+        desc = "The class of problem, stable."
+    ),
+    field(
+        name = "message",
+        ty = "&String",
+        desc = "What is wrong, in English, for the person who uses the client."
+    ),
+    field(
+        name = "path",
+        ty = "&Option<Vec<String>>",
+        desc = "The field of `input` that is at fault, from the outside in, for example `[\"productImages\", \"0\"]`. Null when it is no single field."
+    )
+)]
+pub(super) enum Problem {
+    InvalidInput(InvalidInputProblem),
+    NotFound(NotFoundProblem),
+    Conflict(ConflictProblem),
+    IdempotencyKeyReused(IdempotencyKeyReusedProblem),
+    ProviderUnavailable(ProviderUnavailableProblem),
+}
+
+/// One field that cannot be taken.
+#[derive(Debug, SimpleObject)]
+pub(super) struct FieldProblem {
+    /// The field of `input`, from the outside in, for example `["options", "speed"]`.
+    pub(super) path: Vec<String>,
+    /// What is wrong with it, in English, to be read after the field's name.
+    pub(super) message: String,
+}
+
+/// Fields of the input cannot be taken. Nothing was changed or started.
+#[derive(Debug, SimpleObject)]
+pub(super) struct InvalidInputProblem {
+    /// Always `INVALID_INPUT`.
+    pub(super) code: ProblemCode,
+    /// What is wrong with the first of the fields.
+    pub(super) message: String,
+    /// The first of the fields.
+    pub(super) path: Option<Vec<String>>,
+    /// Everything that is wrong, in the order of the input; at most 50 entries.
+    pub(super) problems: Vec<FieldProblem>,
+}
+
+impl From<&Problems> for InvalidInputProblem {
+    fn from(found: &Problems) -> Self {
+        let problems: Vec<_> = found
+            .list()
+            .iter()
+            .take(MOST)
+            .map(|problem| FieldProblem {
+                path: path(&problem.field),
+                message: problem.message.clone(),
+            })
+            .collect();
+        let first = found.list().first();
+        Self {
+            code: ProblemCode::InvalidInput,
+            message: first.map_or_else(
+                || "The input cannot be taken.".to_owned(),
+                |problem| format!("{}: {}", problem.field, problem.message),
+            ),
+            path: first.map(|problem| path(&problem.field)),
+            problems,
+        }
+    }
+}
+
+/// There is no such object, or it is somebody else's: both answer the same.
+#[derive(Debug, SimpleObject)]
+pub(super) struct NotFoundProblem {
+    /// Always `NOT_FOUND`.
+    pub(super) code: ProblemCode,
+    /// Which kind of object is missing.
+    pub(super) message: String,
+    /// The field of `input` that names it.
+    pub(super) path: Option<Vec<String>>,
+}
+
+impl NotFoundProblem {
+    pub(super) fn new(what: &str, field: &str) -> Self {
+        Self {
+            code: ProblemCode::NotFound,
+            message: format!("There is no such {what}."),
+            path: Some(path(field)),
+        }
+    }
+}
+
+/// The object's present state does not allow this. Nothing was changed.
+#[derive(Debug, SimpleObject)]
+pub(super) struct ConflictProblem {
+    /// Always `CONFLICT`.
+    pub(super) code: ProblemCode,
+    /// What stands in the way, and what would be needed.
+    pub(super) message: String,
+    /// Always null: it is no field of the input.
+    pub(super) path: Option<Vec<String>>,
+}
+
+impl ConflictProblem {
+    pub(super) fn new(message: String) -> Self {
+        Self {
+            code: ProblemCode::Conflict,
+            message,
+            path: None,
+        }
+    }
+}
+
+/// The idempotency key came before with other arguments. Nothing was started.
+#[derive(Debug, SimpleObject)]
+pub(super) struct IdempotencyKeyReusedProblem {
+    /// Always `IDEMPOTENCY_KEY_REUSED`.
+    pub(super) code: ProblemCode,
+    /// What to do about it.
+    pub(super) message: String,
+    /// Always `["idempotencyKey"]`.
+    pub(super) path: Option<Vec<String>>,
+}
+
+impl IdempotencyKeyReusedProblem {
+    pub(super) fn new() -> Self {
+        Self {
+            code: ProblemCode::IdempotencyKeyReused,
+            message: "This key was used for another request; take a new one.".to_owned(),
+            path: Some(path("idempotencyKey")),
+        }
+    }
+}
+
+/// No installed provider can make this: the message says for each one why. Nothing was
+/// started.
+#[derive(Debug, SimpleObject)]
+pub(super) struct ProviderUnavailableProblem {
+    /// Always `PROVIDER_UNAVAILABLE`.
+    pub(super) code: ProblemCode,
+    /// Why each provider is ruled out.
+    pub(super) message: String,
+    /// Always null: it is no single field.
+    pub(super) path: Option<Vec<String>>,
+}
+
+impl ProviderUnavailableProblem {
+    pub(super) fn new(message: String) -> Self {
+        Self {
+            code: ProblemCode::ProviderUnavailable,
+            message,
+            path: None,
+        }
+    }
+}
+
+fn path(field: &str) -> Vec<String> {
+    field.split('.').map(str::to_owned).collect()
+}
+
+/// Declares a mutation's result: its success, and the problems that can occur.
+macro_rules! outcome {
+    ($(#[$doc:meta])* $name:ident = $success:ident | $($case:ident($problem:ident))|+) => {
+        $(#[$doc])*
+        #[derive(async_graphql::Union)]
+        pub(super) enum $name {
+            Success($success),
+            $($case($problem)),+
+        }
+
+        impl $crate::graphql::problems::Outcome for $name {
+            fn refused(
+                refusal: $crate::graphql::error::Refusal,
+            ) -> Result<Self, async_graphql::Error> {
+                match refusal {
+                    $($crate::graphql::error::Refusal::$case(problem) => Ok(Self::$case(problem)),)+
+                    other => Err(other.into_error()),
+                }
+            }
+        }
+    };
+}
+pub(super) use outcome;
+
+/// A mutation's result.
+pub(super) trait Outcome: Sized {
+    /// The member for a refusal; a refusal that the result has no member for is a field
+    /// error.
+    fn refused(refusal: super::error::Refusal) -> Result<Self, async_graphql::Error>;
+}

@@ -1,0 +1,50 @@
+//! `User` and `me`.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Object};
+
+use super::{context, enums::Role, scalars::DateTime};
+use crate::accounts;
+
+/// A person or program with an account.
+pub(super) struct User(pub(super) Arc<accounts::User>);
+
+#[Object]
+impl User {
+    /// Opaque, begins with `usr_`.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.into()
+    }
+
+    /// Mail address.
+    async fn email(&self) -> &str {
+        &self.0.email
+    }
+
+    /// The name that is shown.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What the user may do.
+    async fn role(&self) -> Role {
+        self.0.role.into()
+    }
+
+    /// Since when there is the account.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+}
+
+#[derive(Default)]
+pub(super) struct UserQueries;
+
+#[Object]
+impl UserQueries {
+    /// Who is calling; null when nobody is signed in.
+    async fn me(&self, ctx: &Context<'_>) -> Option<User> {
+        context::caller(ctx).map(User)
+    }
+}

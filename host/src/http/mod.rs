@@ -1,0 +1,107 @@
+//! Doors other than GraphQL: media, callbacks of vendors, health.
+
+mod health;
+mod hooks;
+mod media;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, header},
+    middleware,
+    response::{IntoResponse, Redirect},
+    routing::{get, post},
+};
+use genvid_media::BlobStore;
+use genvid_runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    accounts,
+    adapters::sql::Database,
+    graphql,
+    jobs::service::Nudge,
+    media::Links,
+    providers::Registry,
+    worker::Gauge,
+};
+
+/// Everything that the doors lead to.
+pub struct Parts {
+    /// The GraphQL schema.
+    pub schema: graphql::Schema,
+    /// Who is calling.
+    pub accounts: accounts::Service,
+    /// How GraphQL is served.
+    pub transport: genvid_transport::Options,
+    /// The truth.
+    pub database: Database,
+    /// Files.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Links to them.
+    pub links: Links,
+    /// Providers.
+    pub registry: Registry,
+    /// The sandbox.
+    pub runtime: Runtime,
+    /// How the worker is doing.
+    pub gauge: watch::Receiver<Gauge>,
+    /// The worker's ear.
+    pub nudge: mpsc::UnboundedSender<Nudge>,
+}
+
+/// What the doors share.
+#[derive(Clone)]
+struct Shared {
+    database: Database,
+    blobs: Arc<dyn BlobStore>,
+    links: Links,
+    registry: Registry,
+    runtime: Runtime,
+    gauge: watch::Receiver<Gauge>,
+    nudge: mpsc::UnboundedSender<Nudge>,
+}
+
+/// All doors.
+pub fn router(parts: Parts) -> Router {
+    let authenticator = graphql::auth::TokenAuthenticator::new(parts.accounts);
+    let graphql = genvid_transport::router(parts.schema, authenticator, parts.transport);
+    let shared = Shared {
+        database: parts.database,
+        blobs: parts.blobs,
+        links: parts.links,
+        registry: parts.registry,
+        runtime: parts.runtime,
+        gauge: parts.gauge,
+        nudge: parts.nudge,
+    };
+    Router::new()
+        .route("/", get(|| async { Redirect::temporary("/graphql") }))
+        .route("/graphql/schema.graphql", get(schema))
+        .route("/media/{*key}", get(media::serve))
+        .route("/hooks/{provider}/{attempt}", post(hooks::receive))
+        .route("/livez", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .with_state(shared)
+        .nest("/graphql", graphql)
+        .layer(middleware::map_response(harden))
+}
+
+async fn schema() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::sdl())
+}
+
+/// Headers that are right for every answer.
+async fn harden(mut response: axum::response::Response) -> axum::response::Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,103 @@
+//! Checking what comes from outside: every problem is collected, each with its field.
+
+/// One field that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the field, for example `options.speed` or `productImages.0`.
+    pub field: String,
+    /// What is wrong, in words for the person who sent it.
+    pub message: String,
+}
+
+/// All the problems of one input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds one.
+    pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { field: field.into(), message: message.into() });
+    }
+
+    /// Only one.
+    #[must_use]
+    pub fn one(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let mut problems = Self::default();
+        problems.add(field, message);
+        problems
+    }
+
+    /// Trims `text` and checks its length in characters.
+    pub fn text(&mut self, field: &str, text: &str, shortest: usize, longest: usize) -> String {
+        let text = text.trim();
+        let length = text.chars().count();
+        if length < shortest {
+            self.add(
+                field,
+                if shortest == 1 {
+                    "must not be empty".to_owned()
+                } else {
+                    format!("must have at least {shortest} characters")
+                },
+            );
+        } else if length > longest {
+            self.add(field, format!("must have at most {longest} characters; it has {length}"));
+        } else if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            self.add(field, "must not contain control characters");
+        }
+        text.to_owned()
+    }
+
+    /// Fails when there is any.
+    ///
+    /// # Errors
+    /// The problems themselves.
+    pub fn into_result(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    /// In the order in which they were found.
+    #[must_use]
+    pub fn list(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+/// Is this a language tag of BCP 47 as far as it matters here: a primary tag of two or
+/// three letters, then subtags of up to eight letters or digits?
+#[must_use]
+pub fn is_language_tag(tag: &str) -> bool {
+    let mut parts = tag.split('-');
+    let primary = parts.next().unwrap_or_default();
+    tag.len() <= 35
+        && (2..=3).contains(&primary.len())
+        && primary.bytes().all(|b| b.is_ascii_alphabetic())
+        && parts.all(|part| {
+            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_named() {
+        let mut problems = Problems::default();
+        problems.text("name", "  ", 1, 5);
+        problems.text("brief", "toolong", 0, 3);
+        problems.text("text", "a\u{0}b", 0, 10);
+        let fields: Vec<_> = problems.list().iter().map(|p| p.field.as_str()).collect();
+        assert_eq!(fields, ["name", "brief", "text"]);
+    }
+
+    #[test]
+    fn language_tags() {
+        for good in ["en", "zh-CN", "zh-Hans-CN", "yue", "es-419"] {
+            assert!(is_language_tag(good), "{good}");
+        }
+        for bad in ["", "e", "english", "en_US", "en-", "12"] {
+            assert!(!is_language_tag(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Steps that this host does by itself: composing, the still picture, publishing.
+
+use genvid_media::{
+    Key,
+    ffmpeg::{Aspect as FilmAspect, Composition, Fit, Subtitles as FilmSubtitles},
+    subtitles::{self, Cue, CueOptions},
+};
+
+use super::{Advance, Draft, Held, Turn, Work, about};
+use crate::{
+    adapters::sql,
+    jobs::{
+        decide,
+        input::{JobInput, VideoInput},
+        model::{
+            Aspect, EventType, Failure, FailureCode, StepKind, StepOutput, StoredFile, SubtitleMode,
+        },
+        requests::{self, Materials},
+        store::MediaRole,
+    },
+    media::{self, StoreError},
+    time,
+};
+
+/// Tries of something that this host does by itself.
+const TRIES: u32 = 3;
+/// Media type of SubRip files.
+const SUBRIP: &str = "application/x-subrip";
+
+impl Advance {
+    pub(super) async fn make(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
+        let materials = Materials::of(&work.steps);
+        let made = match held.step.kind {
+            StepKind::Compose => self.compose(held, work, &materials).await,
+            StepKind::Thumbnail => self.thumbnail(held, &materials).await,
+            _ => Ok(StepOutput::Deliver),
+        };
+        match made {
+            Ok(output @ StepOutput::Deliver) => {
+                let media = publish(held, &materials);
+                self.succeed(held, work, output, None, media).await
+            }
+            Ok(output) => self.succeed(held, work, output, None, Vec::new()).await,
+            Err(error) => {
+                held.tries += 1;
+                tracing::warn!(
+                    job = %held.step.job, step = held.step.kind.as_str(), tries = held.tries, %error,
+                    "a step of this host failed"
+                );
+                if matches!(error, StoreError::Unusable(_)) || held.tries >= TRIES {
+                    let failure = Failure::new(
+                        FailureCode::MediaFailed,
+                        "The film could not be put together from what the providers delivered.",
+                    );
+                    return self.fail(held, failure, None, Vec::new()).await;
+                }
+                let wait =
+                    decide::backoff(self.settings.retry_base, i64::from(held.tries), None, rand::random());
+                Ok(Turn::Wait(time::now().after(wait)))
+            }
+        }
+    }
+
+    async fn compose(
+        &self,
+        held: &mut Held,
+        work: &Work,
+        materials: &Materials<'_>,
+    ) -> Result<StepOutput, StoreError> {
+        let (JobInput::Video(input), Some((film, vendor_subtitles, voiced))) =
+            (&work.job.input, materials.film)
+        else {
+            return Err(StoreError::Unusable("there is no film".to_owned()));
+        };
+        let scratch = tempfile::tempdir().map_err(host)?;
+        let film_path = self.local(film, scratch.path()).await?;
+        let voice_path = match materials.voice {
+            Some(track) if !voiced => Some(self.local(track, scratch.path()).await?),
+            _ => None,
+        };
+        let cues = self.cues(work, input, materials, vendor_subtitles, scratch.path()).await?;
+        let out = scratch.path().join("composed.mp4");
+        let composition = Composition {
+            film: film_path,
+            keep_film_sound: voice_path.is_none(),
+            voice: voice_path,
+            subtitles: match input.subtitles {
+                SubtitleMode::Burned if !cues.is_empty() => FilmSubtitles::Burned { cues: cues.clone() },
+                // A track that players show on demand, besides the file.
+                SubtitleMode::Sidecar if !cues.is_empty() => FilmSubtitles::Embedded {
+                    cues: cues.clone(),
+                    language: Some(input.language.clone()),
+                },
+                _ => FilmSubtitles::Absent,
+            },
+            aspect: film_aspect(input.aspect),
+            fit: Fit::default(),
+            max_seconds: input.max_seconds,
+            out: out.clone(),
+        };
+        let (told, mut heard) = tokio::sync::watch::channel(0.0_f32);
+        let run = self.studio.compose(composition, move |part| {
+            told.send_replace(part);
+        });
+        tokio::pin!(run);
+        let composed = loop {
+            tokio::select! {
+                composed = &mut run => break composed.map_err(tool)?,
+                Ok(()) = heard.changed() => {
+                    let part = f64::from(*heard.borrow_and_update());
+                    self.tell_progress(held, part).await;
+                }
+            }
+        };
+        for warning in &composed.warnings {
+            tracing::warn!(job = %held.step.job, %warning, "composing");
+        }
+        let film = media::keep_file(&self.blobs, held.step.job, &out, "video/mp4", &composed.probe).await?;
+        let subtitles = match input.subtitles {
+            SubtitleMode::None => None,
+            _ if cues.is_empty() => None,
+            SubtitleMode::Burned | SubtitleMode::Sidecar => {
+                let text = subtitles::to_srt(&cues);
+                Some(media::keep_text(&self.blobs, held.step.job, text, SUBRIP).await?)
+            }
+        };
+        Ok(StepOutput::Compose { film, subtitles })
+    }
+
+    /// Steps of a quarter are worth a row; each tenth of a second is not.
+    async fn tell_progress(&self, held: &mut Held, part: f64) {
+        let quarter = (part * 4.0).floor() / 4.0;
+        if quarter <= held.step.progress.unwrap_or(0.0) || quarter >= 1.0 {
+            return;
+        }
+        let step = crate::jobs::model::Step { progress: Some(quarter), ..held.step.clone() };
+        let mut event = about(step.kind, EventType::StepProgress);
+        event.progress = Some(quarter);
+        if let Err(error) = self.write(held, step, Draft { events: vec![event], ..Draft::default() }).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "progress could not be logged");
+        }
+    }
+
+    /// When what is spoken is shown: by the voice's own timing, else by the vendor's
+    /// subtitles, else spread over the track by the length of the words.
+    async fn cues(
+        &self,
+        work: &Work,
+        input: &VideoInput,
+        materials: &Materials<'_>,
+        vendor: Option<&StoredFile>,
+        scratch: &std::path::Path,
+    ) -> Result<Vec<Cue>, StoreError> {
+        if input.subtitles == SubtitleMode::None {
+            return Ok(Vec::new());
+        }
+        let options = CueOptions::for_aspect(film_aspect(input.aspect));
+        if let Some(words) = materials.words.filter(|words| !words.is_empty()) {
+            return Ok(subtitles::cues(words, options));
+        }
+        if let Some(file) = vendor {
+            let path = self.local(file, scratch).await?;
+            let text = tokio::fs::read_to_string(&path).await.map_err(host)?;
+            match subtitles::parse_srt(&text) {
+                Ok(cues) => return Ok(cues),
+                Err(error) => tracing::warn!(%error, "the vendor's subtitles are unreadable"),
+            }
+        }
+        let text = requests::spoken_text(&work.job.input, materials);
+        let track = materials.voice.or(materials.film.map(|(film, _, _)| film));
+        let length = track.and_then(|file| file.duration_ms).unwrap_or(0);
+        Ok(subtitles::cues_from_text(&text, length, options))
+    }
+
+    async fn thumbnail(
+        &self,
+        held: &Held,
+        materials: &Materials<'_>,
+    ) -> Result<StepOutput, StoreError> {
+        let Some((film, _)) = materials.composed else {
+            return Err(StoreError::Unusable("there is no film".to_owned()));
+        };
+        let scratch = tempfile::tempdir().map_err(host)?;
+        let film = self.local(film, scratch.path()).await?;
+        let out = scratch.path().join("thumbnail.jpg");
+        let probe = self.studio.thumbnail(&film, None, out.clone()).await.map_err(tool)?;
+        let picture = media::keep_file(&self.blobs, held.step.job, &out, "image/jpeg", &probe).await?;
+        Ok(StepOutput::Thumbnail { picture })
+    }
+
+    async fn local(
+        &self,
+        file: &StoredFile,
+        scratch: &std::path::Path,
+    ) -> Result<std::path::PathBuf, StoreError> {
+        let key = Key::parse(&file.key).map_err(|error| StoreError::Host(error.to_string()))?;
+        Ok(self.blobs.materialize(&key, scratch).await?)
+    }
+}
+
+fn publish(
+    held: &Held,
+    materials: &Materials<'_>,
+) -> Vec<(crate::ids::UserId, MediaRole, StoredFile)> {
+    let mut media = Vec::new();
+    if let Some((film, subtitles)) = materials.composed {
+        media.push((held.owner, MediaRole::Video, film.clone()));
+        if let Some(subtitles) = subtitles {
+            media.push((held.owner, MediaRole::Subtitles, subtitles.clone()));
+        }
+    }
+    if let Some(picture) = materials.picture {
+        media.push((held.owner, MediaRole::Thumbnail, picture.clone()));
+    }
+    if let Some(voice) = materials.voice {
+        media.push((held.owner, MediaRole::Voice, voice.clone()));
+    }
+    media
+}
+
+fn film_aspect(aspect: Aspect) -> FilmAspect {
+    match aspect {
+        Aspect::Portrait => FilmAspect::Portrait,
+        Aspect::Square => FilmAspect::Square,
+        Aspect::Landscape => FilmAspect::Landscape,
+    }
+}
+
+fn tool(error: genvid_media::ffmpeg::Error) -> StoreError {
+    if error.is_final() {
+        StoreError::Unusable(error.to_string())
+    } else {
+        StoreError::Host(error.to_string())
+    }
+}
+
+fn host(error: std::io::Error) -> StoreError {
+    StoreError::Host(error.to_string())
+}

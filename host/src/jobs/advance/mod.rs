@@ -1,0 +1,303 @@
+//! Moving a job on: what to do with a step that this worker holds.
+//!
+//! Each turn reads what the database says, does one thing, and writes its outcome in one
+//! transaction that names the lease's fencing token. A process may die between any two
+//! lines: the next one finds the rows and goes on from there.
+
+mod deliver;
+mod finish;
+mod poll;
+mod recover;
+mod store;
+mod submit;
+
+use std::{sync::Arc, time::Duration};
+
+use genvid_media::{BlobStore, ffmpeg::Studio};
+
+use super::{
+    bus::Bus,
+    model::{Attempt, AttemptStatus, EventType, Job, NewEvent, Step, StepKind, StepStatus},
+    settings::Settings,
+    store::{Applied, Change, Claimed, Fence, JobChange, MediaRole},
+};
+use crate::{
+    adapters::sql::{self, Database},
+    ids::{AttemptId, UserId},
+    jobs::model::StoredFile,
+    media::JobAssets,
+    providers::{Catalog, Registry, Slot},
+    time::{self, Timestamp},
+};
+
+/// How long to leave a step alone after a fault of this host, such as a full disk.
+const AFTER_FAULT: Duration = Duration::from_secs(2);
+
+/// A step that this worker holds.
+#[derive(Debug)]
+pub struct Held {
+    /// Its row, as last written or read.
+    pub step: Step,
+    /// The right to write it.
+    pub fence: Fence,
+    /// Whose job it is.
+    pub owner: UserId,
+    /// When the job has to be done.
+    pub deadline: Timestamp,
+    /// Its place among the vendor's tasks.
+    pub slot: Option<Slot>,
+    /// The task to ask for.
+    pub watch: Option<Watch>,
+    /// Somebody asked to stop: look at the database before anything else.
+    pub cancel: bool,
+    /// Tries of something that is free to repeat.
+    tries: u32,
+}
+
+impl Held {
+    /// A fresh claim.
+    #[must_use]
+    pub fn new(claimed: Claimed) -> Self {
+        Self {
+            step: claimed.step,
+            fence: claimed.fence,
+            owner: claimed.owner,
+            deadline: claimed.deadline,
+            slot: None,
+            watch: None,
+            cancel: false,
+            tries: 0,
+        }
+    }
+}
+
+/// A task at a vendor that is asked for from time to time.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// At whom.
+    pub provider: Arc<str>,
+    /// The vendor's task.
+    pub task: Arc<str>,
+    /// How often it was asked for.
+    pub polls: u32,
+    /// The job is over; only the attempt is to be settled, until this time.
+    pub settling: Option<Timestamp>,
+}
+
+/// What becomes of a step after a turn.
+#[derive(Debug)]
+pub enum Next {
+    /// Look at it again then.
+    At(Timestamp, Box<Held>),
+    /// It waits for a slot of this provider.
+    Slot(String, Box<Held>),
+    /// This worker has nothing more to do with it.
+    Gone,
+}
+
+/// One turn's outcome.
+enum Turn {
+    Again,
+    Wait(Timestamp),
+    Slot(String),
+    Gone,
+}
+
+/// What a job looks like at the beginning of a turn.
+struct Work {
+    job: Job,
+    steps: Vec<Step>,
+    attempts: Vec<Attempt>,
+}
+
+impl Work {
+    fn attempts_of(&self, step: &Step) -> impl DoubleEndedIterator<Item = &Attempt> + use<'_> {
+        let id = step.id;
+        self.attempts.iter().filter(move |attempt| attempt.step == id)
+    }
+
+    /// The attempt that the step is about now.
+    fn current(&self, step: &Step) -> Option<&Attempt> {
+        self.attempts_of(step).next_back()
+    }
+}
+
+/// Moves jobs on.
+#[derive(Clone)]
+pub struct Advance {
+    /// The truth.
+    pub database: Database,
+    /// Live events.
+    pub bus: Bus,
+    /// Who can do what.
+    pub registry: Registry,
+    /// What they offer.
+    pub catalog: Catalog,
+    /// Where files go.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Who composes films.
+    pub studio: Studio,
+    /// The numbers.
+    pub settings: Arc<Settings>,
+}
+
+impl Advance {
+    /// Takes turns with a step until it has to wait.
+    pub async fn run(&self, mut held: Box<Held>) -> Next {
+        loop {
+            match self.turn(&mut held).await {
+                Ok(Turn::Again) => {}
+                Ok(Turn::Wait(at)) => return Next::At(at, held),
+                Ok(Turn::Slot(provider)) => return Next::Slot(provider, held),
+                Ok(Turn::Gone) => return Next::Gone,
+                Err(error) => {
+                    tracing::error!(
+                        job = %held.step.job, step = held.step.kind.as_str(),
+                        error = &error as &dyn std::error::Error,
+                        "a step could not be moved on; it will be looked at again"
+                    );
+                    held.slot = None;
+                    return Next::At(time::now().after(AFTER_FAULT), held);
+                }
+            }
+        }
+    }
+
+    async fn turn(&self, held: &mut Held) -> Result<Turn, sql::Error> {
+        let work = self.load(held).await?;
+        let Some(step) = work.steps.iter().find(|step| step.id == held.fence.step) else {
+            return Ok(Turn::Gone);
+        };
+        held.step = step.clone();
+        held.deadline = work.job.deadline;
+        if work.job.cancel_requested && !is_over(step.status) {
+            return self.cancel(held, &work).await;
+        }
+        let late = time::now() >= work.job.deadline;
+        match step.status {
+            StepStatus::Pending if late => self.expire(held, &work).await,
+            StepStatus::Running if late => self.expire(held, &work).await,
+            StepStatus::Pending if step.kind.is_paid() => self.submit(held, &work).await,
+            StepStatus::Pending => self.make(held, &work).await,
+            // Only ever read after a crash or a failed write: whoever submits goes on from
+            // memory. Was the request on its way? Nobody knows.
+            StepStatus::Submitting => self.doubt(held, &work, "The server stopped during the call.").await,
+            StepStatus::Unconfirmed => self.recover(held, &work).await,
+            StepStatus::Running => Ok(self.watch(held, &work, None)),
+            StepStatus::Storing => self.store(held, &work).await,
+            StepStatus::Failed | StepStatus::Canceled => self.settle(held, &work).await,
+            StepStatus::Succeeded => Ok(Turn::Gone),
+        }
+    }
+
+    async fn load(&self, held: &Held) -> Result<Work, sql::Error> {
+        let ids = [held.step.job];
+        let (job, steps, attempts) = tokio::try_join!(
+            self.database.get_job(held.step.job),
+            self.database.steps_of(&ids),
+            self.database.attempts_of(&ids),
+        )?;
+        Ok(Work { job, steps, attempts })
+    }
+
+    /// Sets out to ask for the step's task from now on.
+    fn watch(&self, held: &mut Held, work: &Work, settling: Option<Timestamp>) -> Turn {
+        let Some(attempt) = work.current(&held.step) else { return Turn::Gone };
+        let Some(task) = attempt.vendor_task.as_deref() else { return Turn::Gone };
+        held.watch = Some(Watch {
+            attempt: attempt.id,
+            provider: attempt.provider.as_str().into(),
+            task: task.into(),
+            polls: 0,
+            settling,
+        });
+        Turn::Wait(time::now())
+    }
+
+    /// A job that is over may have a task that is not: its attempt is followed to its end.
+    async fn settle(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
+        let open = work
+            .current(&held.step)
+            .filter(|attempt| attempt.status == AttemptStatus::Accepted)
+            .and_then(|attempt| attempt.accepted_at);
+        if let Some(accepted) = open {
+            let until = accepted.after(self.settings.settle_window);
+            if time::now() < until {
+                return Ok(self.watch(held, work, Some(until)));
+            }
+        }
+        let attempt = work.current(&held.step).filter(|_| open.is_some()).map(|attempt| Attempt {
+            status: AttemptStatus::Abandoned,
+            finished_at: Some(time::now()),
+            ..attempt.clone()
+        });
+        let step = Step { due_at: None, ..held.step.clone() };
+        self.write(held, step, Draft { attempt, ..Draft::default() }).await?;
+        Ok(Turn::Gone)
+    }
+
+    /// Writes the step as it is now, with what belongs to it, and tells the events.
+    async fn write(&self, held: &mut Held, step: Step, draft: Draft) -> Result<Written, sql::Error> {
+        let keep_lease = step.due_at.is_some() || draft.next.is_some();
+        let applied = self
+            .database
+            .apply(Change {
+                fence: held.fence,
+                step: step.clone(),
+                keep_lease,
+                attempt: draft.attempt,
+                next: draft.next.clone(),
+                job: draft.job,
+                events: draft.events,
+                media: draft.media,
+            })
+            .await?;
+        match applied {
+            Applied::Lost => {
+                tracing::warn!(job = %step.job, step = step.kind.as_str(), "the lease was lost");
+                Ok(Written::Lost)
+            }
+            Applied::Done { events, next, cancel_requested } => {
+                self.bus.publish(events);
+                held.step = step;
+                if let (Some(fence), Some(next)) = (next, draft.next) {
+                    held.fence = fence;
+                    held.step = next;
+                    held.slot = None;
+                    held.watch = None;
+                    held.tries = 0;
+                }
+                Ok(Written::Done { cancel_requested })
+            }
+        }
+    }
+
+    fn assets(&self, job: crate::ids::JobId) -> JobAssets {
+        JobAssets::new(Arc::clone(&self.blobs), job)
+    }
+}
+
+/// What is written beside the step.
+#[derive(Default)]
+struct Draft {
+    attempt: Option<Attempt>,
+    next: Option<Step>,
+    job: Option<JobChange>,
+    events: Vec<NewEvent>,
+    media: Vec<(UserId, MediaRole, StoredFile)>,
+}
+
+enum Written {
+    Done { cancel_requested: bool },
+    Lost,
+}
+
+fn is_over(status: StepStatus) -> bool {
+    matches!(status, StepStatus::Succeeded | StepStatus::Failed | StepStatus::Canceled)
+}
+
+fn about(step: StepKind, event: EventType) -> NewEvent {
+    NewEvent::step(event, step)
+}

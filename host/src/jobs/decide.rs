@@ -1,0 +1,327 @@
+//! What an answer of a provider means for the job. Pure: this is where a paid call is, or is
+//! not, allowed to be repeated, so every rule stands here once and is tested without I/O.
+
+use std::time::Duration;
+
+use genvid_runtime::{
+    Failure as CallFailure, Outcome, SandboxErrorKind, Trace,
+    types::{Done, Error, ErrorKind, Status, Submission},
+};
+
+use super::model::{Failure, FailureCode};
+
+/// Tries of a step at one provider before it goes to the next (the seed's number).
+pub const TRIES: i64 = 3;
+
+/// What a submission came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The vendor works on it.
+    Accepted(String),
+    /// The vendor delivered at once.
+    Done(Done),
+    /// Certainly not accepted.
+    Refused(Failure, Then),
+    /// The vendor may have accepted it.
+    Unconfirmed(String),
+}
+
+/// What may follow a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: the request itself is at fault.
+    Stop,
+    /// Another provider.
+    NextProvider,
+    /// The same provider again, not before this long, up to `TRIES` times.
+    Retry(Option<Duration>),
+    /// The same provider, once one of its slots is free; does not count as a try.
+    WaitForSlot(Option<Duration>),
+}
+
+/// What a submission came to, from what the plugin said and from what the host saw leave
+/// and arrive.
+#[must_use]
+pub fn judge_submission(outcome: &Outcome<Submission>) -> Verdict {
+    match &outcome.result {
+        Ok(Submission::Accepted(task)) => Verdict::Accepted(task.clone()),
+        Ok(Submission::Done(done)) => Verdict::Done(done.clone()),
+        Err(failure) => judge_refusal(failure, outcome.trace),
+    }
+}
+
+fn judge_refusal(failure: &CallFailure, trace: Trace) -> Verdict {
+    if trace.unanswered {
+        return Verdict::Unconfirmed("The provider was called and did not answer.".to_owned());
+    }
+    match failure {
+        CallFailure::Sandbox(error) if trace.sent => Verdict::Unconfirmed(format!(
+            "The provider answered, but its plugin failed before it could say what ({}).",
+            error.kind.as_str()
+        )),
+        CallFailure::Sandbox(error) => {
+            let failure = Failure::new(
+                FailureCode::ProviderUnavailable,
+                format!("The provider's plugin failed ({}).", error.kind.as_str()),
+            );
+            // Nothing left this host. A full pool passes; a broken plugin does not.
+            let then = match error.kind {
+                SandboxErrorKind::Busy | SandboxErrorKind::Timeout => Then::Retry(None),
+                _ => Then::NextProvider,
+            };
+            Verdict::Refused(failure, then)
+        }
+        CallFailure::Plugin(error) => judge_word(error, trace),
+    }
+}
+
+fn judge_word(error: &Error, trace: Trace) -> Verdict {
+    let refused = |code, message: &str, then| {
+        let mut failure = Failure::new(code, message);
+        failure.vendor_code = error.vendor_code.clone();
+        if let ErrorKind::InvalidInput(problems) = &error.kind
+            && let Some(problem) = problems.first()
+        {
+            failure.field = Some(problem.field.clone());
+            failure.message = format!("The provider refused the request: {}", problem.message);
+        }
+        Verdict::Refused(failure, then)
+    };
+    match &error.kind {
+        ErrorKind::InvalidInput(_) => {
+            refused(FailureCode::InvalidInput, "The provider refused the request.", Then::Stop)
+        }
+        ErrorKind::ContentRejected => refused(
+            FailureCode::ContentRejected,
+            "The provider's moderation refused the content.",
+            Then::Stop,
+        ),
+        ErrorKind::Unauthorized => refused(
+            FailureCode::ProviderMisconfigured,
+            "The provider does not accept this server's credentials.",
+            Then::NextProvider,
+        ),
+        ErrorKind::Forbidden | ErrorKind::NotPermitted => refused(
+            FailureCode::ProviderMisconfigured,
+            "The provider's account or plan does not allow this.",
+            Then::NextProvider,
+        ),
+        ErrorKind::QuotaExhausted => refused(
+            FailureCode::ProviderMisconfigured,
+            "This server's balance at the provider is used up.",
+            Then::NextProvider,
+        ),
+        ErrorKind::NotFound => refused(
+            FailureCode::InvalidInput,
+            "The provider does not know the chosen avatar, voice or model.",
+            Then::NextProvider,
+        ),
+        ErrorKind::Unsupported => refused(
+            FailureCode::InvalidInput,
+            "The provider cannot make this.",
+            Then::NextProvider,
+        ),
+        ErrorKind::RateLimited(wait) => refused(
+            FailureCode::ProviderUnavailable,
+            "The provider takes no more requests for now.",
+            Then::Retry(wait.map(Duration::from_millis)),
+        ),
+        ErrorKind::NoSlot(wait) => refused(
+            FailureCode::ProviderUnavailable,
+            "All slots at the provider are taken.",
+            Then::WaitForSlot(wait.map(Duration::from_millis)),
+        ),
+        ErrorKind::Unavailable => {
+            refused(FailureCode::ProviderUnavailable, "The provider is not available.", Then::Retry(None))
+        }
+        ErrorKind::OutcomeUnknown if trace.sent => {
+            Verdict::Unconfirmed("The provider's answer was lost or unreadable.".to_owned())
+        }
+        ErrorKind::OutcomeUnknown => {
+            refused(FailureCode::ProviderUnavailable, "The provider is not available.", Then::Retry(None))
+        }
+        ErrorKind::Unexpected | ErrorKind::Other(_) => {
+            let certainly_refused =
+                !trace.sent || trace.last_status.is_some_and(|status| (400..500).contains(&status));
+            if certainly_refused {
+                refused(
+                    FailureCode::ProviderRejected,
+                    "The provider answered in a way that its plugin does not know.",
+                    Then::NextProvider,
+                )
+            } else {
+                Verdict::Unconfirmed(
+                    "The provider answered in a way that its plugin does not know.".to_owned(),
+                )
+            }
+        }
+    }
+}
+
+/// What asking for a task came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sighting {
+    /// It goes on. What the vendor said of it, and when to ask again.
+    Working {
+        /// 0.0 to 1.0.
+        fraction: Option<f64>,
+        /// The vendor's word for the phase.
+        message: Option<String>,
+        /// When to ask again.
+        after: Option<Duration>,
+    },
+    /// It is done.
+    Done(Done),
+    /// It ended without a result.
+    Failed(Failure),
+    /// The vendor stopped it.
+    Canceled,
+    /// The vendor could not be asked; ask again, not before this long.
+    Unseen(Option<Duration>),
+}
+
+/// What asking for a task came to. A vendor that cannot be asked changes nothing: an
+/// accepted task is polled until the job's deadline.
+#[must_use]
+pub fn judge_status(answer: Result<Status, Error>) -> Sighting {
+    match answer {
+        Ok(Status::Queued(progress) | Status::Running(progress)) => Sighting::Working {
+            fraction: progress.fraction.map(f64::from).filter(|f| (0.0..=1.0).contains(f)),
+            message: progress.message,
+            after: progress.poll_after_ms.map(|ms| Duration::from_millis(u64::from(ms))),
+        },
+        Ok(Status::Done(done)) => Sighting::Done(done),
+        Ok(Status::Failed(error)) => Sighting::Failed(task_failure(&error)),
+        Ok(Status::Canceled) => Sighting::Canceled,
+        Err(error) => Sighting::Unseen(match error.kind {
+            ErrorKind::RateLimited(wait) | ErrorKind::NoSlot(wait) => {
+                wait.map(Duration::from_millis)
+            }
+            _ => None,
+        }),
+    }
+}
+
+/// A task that the vendor took and gave up. It is never bought again without somebody's
+/// decision: whether it is billed is the vendor's word, not ours.
+fn task_failure(error: &Error) -> Failure {
+    let (code, message) = match &error.kind {
+        ErrorKind::ContentRejected => {
+            (FailureCode::ContentRejected, "The provider's moderation refused the content.")
+        }
+        ErrorKind::InvalidInput(_) => {
+            (FailureCode::InvalidInput, "The provider could not use the request.")
+        }
+        _ => (FailureCode::ProviderRejected, "The provider gave up on the task."),
+    };
+    let mut failure = Failure::new(code, message);
+    failure.vendor_code = error.vendor_code.clone();
+    if let ErrorKind::InvalidInput(problems) = &error.kind {
+        failure.field = problems.first().map(|problem| problem.field.clone());
+    }
+    failure
+}
+
+/// How long to wait before try number `tries` + 1: 5 s, 10 s, 20 s … (the seed's numbers,
+/// with `base` = 5 s), give or take a quarter, and never sooner than the vendor said.
+#[must_use]
+pub fn backoff(base: Duration, tries: i64, vendor: Option<Duration>, jitter: f64) -> Duration {
+    let exponent = u32::try_from(tries.clamp(1, 10) - 1).unwrap_or(0);
+    let wait = base.saturating_mul(1 << exponent).mul_f64(0.75 + jitter.clamp(0.0, 1.0) * 0.5);
+    // A vendor that asks for more than an hour is as good as unavailable.
+    wait.max(vendor.unwrap_or_default().min(Duration::from_secs(3_600)))
+}
+
+/// When to ask for a task again: from the manifest's first interval, wider by half at each
+/// poll, up to its limit. A vendor's own word goes first.
+#[must_use]
+pub fn poll_interval(first_ms: u32, most_ms: u32, polls: u32, vendor: Option<Duration>) -> Duration {
+    let widened = f64::from(first_ms) * 1.5_f64.powi(i32::try_from(polls.min(30)).unwrap_or(30));
+    let own = Duration::from_secs_f64(widened.min(f64::from(most_ms.max(first_ms))) / 1_000.0);
+    vendor.map_or(own, |said| said.clamp(Duration::from_millis(100), Duration::from_secs(600)))
+}
+
+#[cfg(test)]
+mod tests {
+    use genvid_runtime::SandboxError;
+
+    use super::*;
+
+    fn plugin(kind: ErrorKind, sent: bool, unanswered: bool, status: Option<u16>) -> Verdict {
+        judge_submission(&Outcome {
+            result: Err(CallFailure::Plugin(Error {
+                kind,
+                message: String::new(),
+                vendor_code: None,
+            })),
+            trace: Trace { sent, unanswered, last_status: status, ..Trace::default() },
+        })
+    }
+
+    fn sandbox(kind: SandboxErrorKind, sent: bool) -> Verdict {
+        judge_submission(&Outcome {
+            result: Err(CallFailure::Sandbox(SandboxError {
+                kind,
+                plugin: "p".to_owned(),
+                version: "1.0.0".to_owned(),
+                function: "submit",
+                message: String::new(),
+            })),
+            trace: Trace { sent, ..Trace::default() },
+        })
+    }
+
+    fn may_repeat(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Refused(_, Then::Retry(_) | Then::NextProvider | Then::WaitForSlot(_)))
+    }
+
+    #[test]
+    fn a_request_without_an_answer_is_never_repeated_whatever_the_plugin_says() {
+        for kind in [
+            ErrorKind::Unavailable,
+            ErrorKind::RateLimited(None),
+            ErrorKind::Unauthorized,
+            ErrorKind::InvalidInput(vec![]),
+            ErrorKind::Unexpected,
+        ] {
+            assert!(matches!(plugin(kind, true, true, None), Verdict::Unconfirmed(_)));
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_dies_after_sending_leaves_the_outcome_open() {
+        for kind in [SandboxErrorKind::Trap, SandboxErrorKind::Timeout, SandboxErrorKind::OutOfMemory] {
+            assert!(matches!(sandbox(kind, true), Verdict::Unconfirmed(_)));
+            assert!(may_repeat(&sandbox(kind, false)));
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_repeats_only_after_a_clear_refusal() {
+        assert!(matches!(plugin(ErrorKind::Unexpected, true, false, Some(200)), Verdict::Unconfirmed(_)));
+        assert!(matches!(plugin(ErrorKind::Unexpected, true, false, Some(500)), Verdict::Unconfirmed(_)));
+        assert!(may_repeat(&plugin(ErrorKind::Unexpected, true, false, Some(418))));
+        assert!(may_repeat(&plugin(ErrorKind::Other("new".to_owned()), false, false, None)));
+    }
+
+    #[test]
+    fn what_is_at_fault_in_the_request_stops() {
+        for kind in [ErrorKind::InvalidInput(vec![]), ErrorKind::ContentRejected] {
+            assert!(matches!(plugin(kind, true, false, Some(400)), Verdict::Refused(_, Then::Stop)));
+        }
+    }
+
+    #[test]
+    fn waits_follow_the_seeds_numbers_and_the_vendors_word() {
+        let base = Duration::from_secs(5);
+        let seconds = |tries, vendor| backoff(base, tries, vendor, 0.5).as_secs();
+        assert_eq!([seconds(1, None), seconds(2, None), seconds(3, None)], [5, 10, 20]);
+        assert_eq!(seconds(1, Some(Duration::from_secs(30))), 30);
+        assert_eq!(poll_interval(1_000, 3_000, 0, None), Duration::from_secs(1));
+        assert_eq!(poll_interval(1_000, 3_000, 9, None), Duration::from_secs(3));
+        assert_eq!(
+            poll_interval(1_000, 3_000, 9, Some(Duration::from_millis(1))),
+            Duration::from_millis(100)
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! What a job was asked to do. Stored as JSON; yesterday's rows must still decode.
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{Aspect, JobKind, StepKind, SubtitleMode};
+
+/// What the project says about its product, as it was when the job was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProductBrief {
+    /// Name of the product.
+    #[serde(default)]
+    pub name: String,
+    /// What it is.
+    #[serde(default)]
+    pub description: String,
+    /// Pictures of it.
+    #[serde(default)]
+    pub images: Vec<String>,
+}
+
+/// Write a script.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScriptInput {
+    /// The product.
+    pub product: ProductBrief,
+    /// What the writer should know besides.
+    #[serde(default)]
+    pub brief: String,
+    /// BCP 47.
+    pub language: String,
+    /// Longest speaking time in seconds.
+    pub max_seconds: Option<u32>,
+    /// Which of the templates.
+    #[serde(default)]
+    pub template: Option<String>,
+    /// Only this provider.
+    pub provider: Option<String>,
+    /// Never these providers.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// The provider's own options.
+    #[serde(default)]
+    pub options: serde_json::Value,
+}
+
+/// Speak a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VoiceInput {
+    /// The text.
+    pub text: String,
+    /// BCP 47.
+    pub language: String,
+    /// Only this provider.
+    pub provider: Option<String>,
+    /// Never these providers.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// The provider's own id of the voice.
+    pub voice: Option<String>,
+    /// The provider's own options.
+    #[serde(default)]
+    pub options: serde_json::Value,
+}
+
+/// Make a film.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VideoInput {
+    /// The product.
+    pub product: ProductBrief,
+    /// The text; none: one is written first.
+    pub script: Option<String>,
+    /// BCP 47.
+    pub language: String,
+    /// Shape of the picture.
+    pub aspect: Aspect,
+    /// Only this provider.
+    pub provider: Option<String>,
+    /// Never these providers.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// The provider whose avatar `avatar` is, and its id there.
+    pub avatar: Option<ProviderItem>,
+    /// Only this provider speaks.
+    pub voice_provider: Option<String>,
+    /// The provider whose voice `voice` is, and its id there.
+    pub voice: Option<ProviderItem>,
+    /// Pictures.
+    #[serde(default)]
+    pub images: Vec<String>,
+    /// Longest length in seconds.
+    pub max_seconds: Option<u32>,
+    /// What becomes of the subtitles.
+    pub subtitles: SubtitleMode,
+    /// The video provider's own options.
+    #[serde(default)]
+    pub options: serde_json::Value,
+}
+
+/// Something of a provider's catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProviderItem {
+    /// Whose.
+    pub provider: String,
+    /// Its id there.
+    pub id: String,
+}
+
+/// What a job was asked to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JobInput {
+    /// Write a script.
+    Script(ScriptInput),
+    /// Speak a text.
+    Voice(VoiceInput),
+    /// Make a film.
+    Video(VideoInput),
+}
+
+impl JobInput {
+    /// What it makes.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Script(_) => JobKind::Script,
+            Self::Voice(_) => JobKind::Voice,
+            Self::Video(_) => JobKind::Video,
+        }
+    }
+
+    /// The steps that it takes, in order. `speaks_itself`: the pinned video provider voices
+    /// the script, and no separate voice was asked for.
+    #[must_use]
+    pub fn plan(&self, speaks_itself: bool) -> Vec<StepKind> {
+        match self {
+            Self::Script(_) => vec![StepKind::Script, StepKind::Deliver],
+            Self::Voice(_) => vec![StepKind::Voice, StepKind::Deliver],
+            Self::Video(video) => {
+                let mut steps = Vec::with_capacity(6);
+                if video.script.is_none() {
+                    steps.push(StepKind::Script);
+                }
+                if !speaks_itself {
+                    steps.push(StepKind::Voice);
+                }
+                steps.extend([StepKind::Video, StepKind::Compose, StepKind::Thumbnail, StepKind::Deliver]);
+                steps
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_script_is_not_written_again() {
+        let mut input = VideoInput {
+            product: ProductBrief::default(),
+            script: Some("Hi".into()),
+            language: "en".into(),
+            aspect: Aspect::Portrait,
+            provider: None,
+            exclude: vec![],
+            avatar: None,
+            voice_provider: None,
+            voice: None,
+            images: vec![],
+            max_seconds: None,
+            subtitles: SubtitleMode::None,
+            options: serde_json::Value::Null,
+        };
+        assert!(!JobInput::Video(input.clone()).plan(false).contains(&StepKind::Script));
+        input.script = None;
+        assert_eq!(JobInput::Video(input.clone()).plan(false).len(), 6);
+        assert!(!JobInput::Video(input).plan(true).contains(&StepKind::Voice));
+    }
+
+    /// The stored form is a promise: a row of an earlier version must decode.
+    #[test]
+    fn stored_form_of_version_1_decodes() {
+        let stored = r#"{"kind":"video","product":{"name":"Bottle"},"script":null,"language":"en",
+            "aspect":"PORTRAIT","provider":null,"avatar":{"provider":"heygen","id":"look_1"},
+            "voice_provider":null,"voice":null,"max_seconds":20,"subtitles":"SIDECAR"}"#;
+        let input: JobInput = serde_json::from_str(stored).expect("decodes");
+        assert_eq!(input.kind(), JobKind::Video);
+    }
+}

@@ -1,0 +1,26 @@
+//! Jobs: accepting what users ask for, and moving it on until it is delivered.
+//!
+//! Rules that always hold, and where:
+//! - the row that accepts a job, its plan and its first event commit together
+//!   (`adapters::sql`, `accept_job`);
+//! - the intent to call a provider for money is durable before the call (`advance::submit`);
+//! - whether a paid call may be repeated is decided in one place (`decide`);
+//! - every write of a worker names its fencing token (`store::Change`);
+//! - events are numbered in the transaction that changes the job, and told after it (`bus`).
+//!
+//! Start reading with `model`, then `service` (what edges call), then `advance` (what the
+//! worker calls).
+
+pub mod advance;
+pub mod bus;
+pub mod decide;
+pub mod events;
+pub mod input;
+pub mod model;
+pub mod requests;
+pub mod service;
+pub mod settings;
+pub mod store;
+
+pub use service::{Error, Service};
+pub use settings::Settings;

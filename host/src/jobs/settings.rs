@@ -1,0 +1,39 @@
+//! The numbers by which jobs run.
+
+use std::time::Duration;
+
+/// The numbers by which jobs run. `config.default.toml` explains each.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Wait before the second try of a step; doubles with each try.
+    pub retry_base: Duration,
+    /// How long a job may take, when its owner does not say.
+    pub deadline: Duration,
+    /// How long an unknown outcome is looked up before the job parks.
+    pub unconfirmed_window: Duration,
+    /// How long a lease lasts without a heartbeat.
+    pub lease: Duration,
+    /// How long a stopping worker waits for calls in flight.
+    pub drain: Duration,
+    /// How long a task whose job is over is still asked for, to settle its attempt.
+    pub settle_window: Duration,
+    /// Largest file that is fetched from a vendor, in bytes.
+    pub max_media_bytes: u64,
+    /// Public address of this server, for vendors' callbacks.
+    pub public_url: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retry_base: Duration::from_secs(5),
+            deadline: Duration::from_secs(3_600),
+            unconfirmed_window: Duration::from_secs(900),
+            lease: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+            settle_window: Duration::from_secs(86_400),
+            max_media_bytes: 2 << 30,
+            public_url: None,
+        }
+    }
+}

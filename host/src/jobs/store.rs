@@ -1,0 +1,206 @@
+//! What the domain asks of the database, as plain data.
+
+use super::model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile};
+use crate::{
+    ids::{JobId, NodeId, ProjectId, StepId, UserId},
+    time::Timestamp,
+};
+
+/// A job to accept, with its plan and first events.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The row.
+    pub job: Job,
+    /// Its steps; the first one is due.
+    pub steps: Vec<Step>,
+    /// Its first events.
+    pub events: Vec<NewEvent>,
+    /// The caller's key.
+    pub idempotency_key: String,
+    /// SHA-256 over the request, to tell a repetition from a reuse.
+    pub request_hash: Vec<u8>,
+}
+
+/// What became of a `NewJob`.
+#[derive(Debug, Clone)]
+pub enum Accepted {
+    /// It is new.
+    Created(Job),
+    /// The same request came before: this is its job.
+    Repeated(Job),
+    /// Another request came before with the same key.
+    KeyReused,
+}
+
+/// The right to write a step: every write names it, and fails once somebody else has
+/// claimed the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// Which step.
+    pub step: StepId,
+    /// Who holds it.
+    pub node: NodeId,
+    /// The token.
+    pub epoch: i64,
+    /// Until when, at the time of the claim.
+    pub until: Timestamp,
+}
+
+/// A step that this node holds now.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// Its row.
+    pub step: Step,
+    /// The right to write it.
+    pub fence: Fence,
+    /// Who owns the job.
+    pub owner: UserId,
+    /// When the job has to be done.
+    pub deadline: Timestamp,
+}
+
+/// What changes of a job's row.
+#[derive(Debug, Clone)]
+pub struct JobChange {
+    /// Where it stands.
+    pub status: JobStatus,
+    /// Why it ended without a result.
+    pub error: Option<Failure>,
+}
+
+/// One move of a step, with everything that must be written together with it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The right to write.
+    pub fence: Fence,
+    /// The step as it is afterwards.
+    pub step: Step,
+    /// Go on holding it (and the next one)?
+    pub keep_lease: bool,
+    /// The attempt as it is afterwards.
+    pub attempt: Option<Attempt>,
+    /// The step that becomes due.
+    pub next: Option<Step>,
+    /// The job as it is afterwards.
+    pub job: Option<JobChange>,
+    /// What to append to the log.
+    pub events: Vec<NewEvent>,
+    /// Files to publish.
+    pub media: Vec<(UserId, MediaRole, StoredFile)>,
+}
+
+/// What became of a `Change`.
+#[derive(Debug, Clone)]
+pub enum Applied {
+    /// It is durable.
+    Done {
+        /// The appended events, numbered.
+        events: Vec<Event>,
+        /// The right to write the next step, when it was taken along.
+        next: Option<Fence>,
+        /// Somebody asked to stop.
+        cancel_requested: bool,
+    },
+    /// Somebody else holds the step; nothing was written.
+    Lost,
+}
+
+/// What the owner decided about a job.
+#[derive(Debug, Clone)]
+pub enum OwnerDecision {
+    /// Stop it.
+    Cancel,
+    /// Go on.
+    Retry {
+        /// The state in which it was decided.
+        from: JobStatus,
+        /// The step to try again.
+        step: StepId,
+        /// The new deadline.
+        deadline: Timestamp,
+        /// What to append to the log.
+        event: NewEvent,
+    },
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JobFilter {
+    /// Of this project.
+    pub project: Option<ProjectId>,
+    /// In this state.
+    pub status: Option<JobStatus>,
+    /// Of this kind.
+    pub kind: Option<JobKind>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Are there more?
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// Cuts a list that was read one longer than wanted.
+    #[must_use]
+    pub fn cut(mut items: Vec<T>, first: u32) -> Self {
+        let first = first as usize;
+        let more = items.len() > first;
+        items.truncate(first);
+        Self { items, more }
+    }
+}
+
+/// What a published file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaRole {
+    /// The film.
+    Video,
+    /// The voice track.
+    Voice,
+    /// The still picture.
+    Thumbnail,
+    /// Subtitles.
+    Subtitles,
+}
+
+impl MediaRole {
+    /// The stored word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Voice => "voice",
+            Self::Thumbnail => "thumbnail",
+            Self::Subtitles => "subtitles",
+        }
+    }
+
+    /// From the stored word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Video, Self::Voice, Self::Thumbnail, Self::Subtitles]
+            .into_iter()
+            .find(|role| role.as_str() == word)
+    }
+
+    /// The file name that a browser is offered.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Video => "video.mp4",
+            Self::Voice => "voice.mp3",
+            Self::Thumbnail => "thumbnail.jpg",
+            Self::Subtitles => "subtitles.srt",
+        }
+    }
+}
+
+/// The key of a job's asset in the blob store.
+#[must_use]
+pub fn asset_key(job: JobId, name: &str) -> String {
+    format!("jobs/{job}/assets/{name}")
+}

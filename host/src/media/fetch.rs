@@ -1,0 +1,185 @@
+//! From where a provider left its result to this host's store, and the check that it is
+//! what it claims to be.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use genvid_media::{BlobStore, Key, ffmpeg::{Probe, Studio}};
+use genvid_runtime::{FetchError, Plugin};
+
+use super::JobAssets;
+use crate::{
+    ids::{JobId, MediaId},
+    jobs::{model::StoredFile, store::asset_key},
+};
+
+/// A result could not be brought home.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The link is dead: a fresh one may work.
+    #[error("the link to the result does not work any more (status {0})")]
+    Gone(u16),
+    /// The vendor's media host did not deliver, or may not be asked.
+    #[error("the result cannot be fetched: {0}")]
+    Fetch(String),
+    /// It arrived, but is not what it claims to be.
+    #[error("the result is not usable: {0}")]
+    Unusable(String),
+    /// This host's store or tools failed.
+    #[error("the result cannot be kept: {0}")]
+    Host(String),
+}
+
+/// A file in the store.
+pub struct Fetched {
+    /// Its row to be.
+    pub file: StoredFile,
+    /// What it is, for films, sound and pictures.
+    pub probe: Option<Probe>,
+}
+
+impl From<genvid_media::blob::Error> for StoreError {
+    fn from(error: genvid_media::blob::Error) -> Self {
+        Self::Host(error.to_string())
+    }
+}
+
+/// Streams a vendor's result into the store, with constant memory.
+///
+/// # Errors
+/// `Gone` for a dead link; the others say whose fault it is.
+pub async fn keep_url(
+    plugin: &Plugin,
+    blobs: &Arc<dyn BlobStore>,
+    job: JobId,
+    url: &str,
+    mime: &str,
+    max_bytes: u64,
+) -> Result<StoredFile, StoreError> {
+    let mut fetched = plugin.fetch_media(url, max_bytes).await.map_err(|error| match error {
+        FetchError::Status(status @ (401 | 403 | 404 | 410)) => StoreError::Gone(status),
+        other => StoreError::Fetch(other.to_string()),
+    })?;
+    let key = new_key(job)?;
+    let mut writer = blobs.create(&key, mime).await?;
+    while let Some(chunk) = fetched.body.next().await {
+        let chunk = chunk.map_err(|error| StoreError::Fetch(error.to_string()))?;
+        writer.write(chunk).await.map_err(|error| StoreError::Host(error.to_string()))?;
+    }
+    let stored = writer.finish().await?;
+    Ok(file(stored))
+}
+
+/// Keeps text as a file.
+///
+/// # Errors
+/// When the store fails.
+pub async fn keep_text(
+    blobs: &Arc<dyn BlobStore>,
+    job: JobId,
+    text: String,
+    mime: &str,
+) -> Result<StoredFile, StoreError> {
+    let key = new_key(job)?;
+    let mut writer = blobs.create(&key, mime).await?;
+    writer.write(Bytes::from(text)).await.map_err(|error| StoreError::Host(error.to_string()))?;
+    Ok(file(writer.finish().await?))
+}
+
+/// Keeps a finished file of this host's own making.
+///
+/// # Errors
+/// When the store or the disk fails.
+pub async fn keep_file(
+    blobs: &Arc<dyn BlobStore>,
+    job: JobId,
+    path: &Path,
+    mime: &str,
+    probe: &Probe,
+) -> Result<StoredFile, StoreError> {
+    let host = |error: std::io::Error| StoreError::Host(error.to_string());
+    let key = new_key(job)?;
+    let mut writer = blobs.create(&key, mime).await?;
+    let reader = tokio::fs::File::open(path).await.map_err(host)?;
+    let mut chunks = tokio_util::io::ReaderStream::with_capacity(reader, 256 * 1_024);
+    while let Some(chunk) = chunks.next().await {
+        writer.write(chunk.map_err(host)?).await.map_err(host)?;
+    }
+    Ok(described(file(writer.finish().await?), probe))
+}
+
+/// Checks that a stored film, sound or picture is what its media type says and can be
+/// played, and notes its measures.
+///
+/// # Errors
+/// `Unusable` when it is not.
+pub async fn probe_kind(
+    studio: &Studio,
+    blobs: &Arc<dyn BlobStore>,
+    stored: StoredFile,
+) -> Result<Fetched, StoreError> {
+    let scratch = tempfile::tempdir().map_err(|error| StoreError::Host(error.to_string()))?;
+    let key = Key::parse(&stored.key).map_err(|error| StoreError::Host(error.to_string()))?;
+    let path = blobs.materialize(&key, scratch.path()).await?;
+    let probe = studio.verify(&path, &stored.mime).await.map_err(|error| {
+        if error.is_final() {
+            StoreError::Unusable(error.to_string())
+        } else {
+            StoreError::Host(error.to_string())
+        }
+    })?;
+    let file = described(stored, &probe);
+    Ok(Fetched { file, probe: Some(probe) })
+}
+
+/// What the store knows of an asset that a plugin saved.
+///
+/// # Errors
+/// `Unusable` when there is no such asset.
+pub async fn saved_asset(
+    blobs: &Arc<dyn BlobStore>,
+    assets: &JobAssets,
+    name: &str,
+    mime: &str,
+) -> Result<StoredFile, StoreError> {
+    let unknown = || StoreError::Unusable(format!("the plugin names an unknown asset {name:?}"));
+    let key = assets.key(name).ok_or_else(unknown)?;
+    let stat = blobs.stat(&key).await?.ok_or_else(unknown)?;
+    Ok(StoredFile {
+        id: MediaId::generate(),
+        key: key.as_str().to_owned(),
+        mime: if stat.mime.is_empty() { mime.to_owned() } else { stat.mime },
+        size: stat.size,
+        sha256: stat.sha256.unwrap_or_default(),
+        duration_ms: None,
+        width: None,
+        height: None,
+    })
+}
+
+fn new_key(job: JobId) -> Result<Key, StoreError> {
+    Key::parse(&asset_key(job, &JobAssets::name())).map_err(|error| StoreError::Host(error.to_string()))
+}
+
+fn file(stored: genvid_media::Stored) -> StoredFile {
+    StoredFile {
+        id: MediaId::generate(),
+        key: stored.key.as_str().to_owned(),
+        mime: stored.mime,
+        size: stored.size,
+        sha256: stored.sha256,
+        duration_ms: None,
+        width: None,
+        height: None,
+    }
+}
+
+fn described(file: StoredFile, probe: &Probe) -> StoredFile {
+    StoredFile {
+        duration_ms: (probe.duration_ms > 0).then_some(probe.duration_ms),
+        width: probe.video.as_ref().map(|video| video.width),
+        height: probe.video.as_ref().map(|video| video.height),
+        ..file
+    }
+}

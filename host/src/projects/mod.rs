@@ -1,0 +1,228 @@
+//! Projects: the products that videos are made for.
+
+use url::Url;
+
+use crate::{
+    adapters::sql::{self, Database},
+    ids::{ProjectId, UserId},
+    input::Problems,
+    jobs::{input::ProductBrief, store::Page},
+    time::{self, Timestamp},
+};
+
+/// Most pictures of one product.
+pub const MAX_IMAGES: usize = 9;
+const MAX_NAME: usize = 200;
+const MAX_DESCRIPTION: usize = 5_000;
+const MAX_URL: usize = 2_048;
+
+/// A product that videos are made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its identifier.
+    pub id: ProjectId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// What the owner calls it.
+    pub name: String,
+    /// Name of the product.
+    pub product_name: String,
+    /// What the product is.
+    pub product_description: String,
+    /// Pictures of it: public https links.
+    pub product_images: Vec<String>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Last change of its words.
+    pub updated_at: Timestamp,
+}
+
+impl Project {
+    /// What a writer needs to know of the product.
+    #[must_use]
+    pub fn brief(&self) -> ProductBrief {
+        let name = if self.product_name.is_empty() { &self.name } else { &self.product_name };
+        ProductBrief {
+            name: name.clone(),
+            description: self.product_description.clone(),
+            images: self.product_images.clone(),
+        }
+    }
+}
+
+/// The words of a project, as they come from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// What the owner calls it, 1 to 200 characters.
+    pub name: Option<String>,
+    /// Name of the product, up to 200 characters.
+    pub product_name: Option<String>,
+    /// What the product is, up to 5,000 characters.
+    pub product_description: Option<String>,
+    /// Up to nine public https links.
+    pub product_images: Option<Vec<Url>>,
+}
+
+/// Why a project could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields that cannot be taken.
+    #[error("the input is not valid")]
+    Invalid(Problems),
+    /// There is no such project for this caller.
+    #[error("no such project")]
+    NotFound,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sql::Error),
+}
+
+/// Projects.
+#[derive(Clone)]
+pub struct Service {
+    database: Database,
+    /// Are http links and private addresses good enough? In development only.
+    lenient_links: bool,
+}
+
+impl Service {
+    /// Over a database.
+    #[must_use]
+    pub fn new(database: Database, lenient_links: bool) -> Self {
+        Self { database, lenient_links }
+    }
+
+    /// Adds a project.
+    ///
+    /// # Errors
+    /// `Invalid` names every field that is wrong.
+    pub async fn create(&self, owner: UserId, draft: Draft) -> Result<Project, Error> {
+        let now = time::now();
+        let mut project = Project {
+            id: ProjectId::generate(),
+            owner,
+            name: String::new(),
+            product_name: String::new(),
+            product_description: String::new(),
+            product_images: Vec::new(),
+            created_at: now,
+            updated_at: now,
+        };
+        let mut problems = Problems::default();
+        if draft.name.is_none() {
+            problems.add("name", "is required");
+        }
+        self.fill(&mut project, draft, &mut problems);
+        problems.into_result().map_err(Error::Invalid)?;
+        Ok(self.database.insert_project(project).await?)
+    }
+
+    /// Changes the words that the draft carries.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Invalid` with every field that is wrong.
+    pub async fn update(&self, owner: UserId, id: ProjectId, draft: Draft) -> Result<Project, Error> {
+        let mut project = self.database.find_project(owner, id).await?.ok_or(Error::NotFound)?;
+        let mut problems = Problems::default();
+        self.fill(&mut project, draft, &mut problems);
+        problems.into_result().map_err(Error::Invalid)?;
+        project.updated_at = time::now();
+        if !self.database.update_project(project.clone()).await? {
+            return Err(Error::NotFound);
+        }
+        Ok(project)
+    }
+
+    /// Takes a project out of sight. Its jobs and files stay.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete(&self, owner: UserId, id: ProjectId) -> Result<(), Error> {
+        if self.database.delete_project(owner, id, time::now()).await? {
+            Ok(())
+        } else {
+            Err(Error::NotFound)
+        }
+    }
+
+    /// A project of the caller's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find(&self, owner: UserId, id: ProjectId) -> Result<Option<Project>, Error> {
+        Ok(self.database.find_project(owner, id).await?)
+    }
+
+    /// Those of these projects that are the caller's, in no order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_many(&self, owner: UserId, ids: &[ProjectId]) -> Result<Vec<Project>, Error> {
+        Ok(self.database.find_projects(owner, ids).await?)
+    }
+
+    /// The caller's projects, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list(
+        &self,
+        owner: UserId,
+        after: Option<ProjectId>,
+        first: u32,
+    ) -> Result<Page<Project>, Error> {
+        Ok(self.database.list_projects(owner, after, first).await?)
+    }
+
+    fn fill(&self, project: &mut Project, draft: Draft, problems: &mut Problems) {
+        if let Some(name) = draft.name {
+            project.name = problems.text("name", &name, 1, MAX_NAME);
+        }
+        if let Some(name) = draft.product_name {
+            project.product_name = problems.text("productName", &name, 0, MAX_NAME);
+        }
+        if let Some(text) = draft.product_description {
+            project.product_description =
+                problems.text("productDescription", &text, 0, MAX_DESCRIPTION);
+        }
+        if let Some(images) = draft.product_images {
+            project.product_images = check_links("productImages", &images, self.lenient_links, problems);
+        }
+    }
+}
+
+/// Checks links to pictures that vendors will fetch: public https ones, unless `lenient`.
+pub fn check_links(
+    field: &str,
+    links: &[Url],
+    lenient: bool,
+    problems: &mut Problems,
+) -> Vec<String> {
+    if links.len() > MAX_IMAGES {
+        problems.add(field, format!("at most {MAX_IMAGES} links"));
+    }
+    for (index, link) in links.iter().enumerate() {
+        let place = format!("{field}.{index}");
+        if link.as_str().len() > MAX_URL {
+            problems.add(&place, format!("at most {MAX_URL} characters"));
+        } else if link.scheme() != "https" && !(lenient && link.scheme() == "http") {
+            problems.add(&place, "must be an https link");
+        } else if !link.username().is_empty() || link.password().is_some() {
+            problems.add(&place, "must not carry a user name or password");
+        } else if !lenient && !is_public_name(link) {
+            problems.add(&place, "must point to a public address");
+        }
+    }
+    links.iter().map(ToString::to_string).collect()
+}
+
+/// Is the host a name, or a literal address that the internet can reach? Vendors resolve
+/// names themselves; this host never fetches these links.
+fn is_public_name(link: &Url) -> bool {
+    match link.host() {
+        Some(url::Host::Domain(name)) => name.contains('.') && !name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => genvid_runtime::is_public(address.into()),
+        Some(url::Host::Ipv6(address)) => genvid_runtime::is_public(address.into()),
+        None => false,
+    }
+}

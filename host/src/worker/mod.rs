@@ -1,0 +1,362 @@
+//! The worker: an edge like GraphQL is. It claims due steps, keeps those that wait as timers
+//! in memory, renews all its leases with one statement, and hands each step that is due to
+//! `jobs::advance`.
+//!
+//! A step that waits is a small struct in a map: no task, no connection, no plugin instance.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::{
+    adapters::sql,
+    ids::{JobId, NodeId, StepId},
+    jobs::{
+        advance::{Advance, Held, Next},
+        service::Nudge,
+        store::Claimed,
+    },
+    providers::{Gate, Slot},
+    time::{self, Timestamp},
+};
+
+/// Steps that are claimed at a time.
+const CLAIM: u32 = 256;
+/// Steps that are worked on at a time; polls are apart.
+const ACTIVE: usize = 128;
+/// How often the table is looked at, whether or not somebody called.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// How the worker is doing, for health checks and metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauge {
+    /// Steps that wait for their time.
+    pub waiting: usize,
+    /// Steps that are worked on.
+    pub active: usize,
+}
+
+enum Message {
+    /// A step comes back from a turn.
+    Back(Next),
+    /// Steps come back from a poll.
+    Polled(Vec<Next>),
+    /// A step got its slot.
+    Go(Box<Held>, Slot),
+    /// Steps were claimed.
+    Claimed(Result<Vec<Claimed>, sql::Error>),
+    /// Leases were renewed; the jobs of these steps were asked to stop.
+    Renewed(Result<Vec<StepId>, sql::Error>),
+}
+
+/// Moves jobs on until it is told to stop.
+pub struct Worker {
+    advance: Arc<Advance>,
+    node: NodeId,
+    nudges: mpsc::UnboundedReceiver<Nudge>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    back: mpsc::UnboundedSender<Message>,
+    /// Steps by the time at which to look at them; the number keeps equal times apart.
+    timers: BTreeMap<(Timestamp, u64), Box<Held>>,
+    by_job: HashMap<JobId, (Timestamp, u64)>,
+    counter: u64,
+    ready: VecDeque<Box<Held>>,
+    active: usize,
+    polls: usize,
+    /// A claim is on its way.
+    claiming: bool,
+    gates: HashMap<String, Gate<Box<Held>>>,
+    gauge: watch::Sender<Gauge>,
+}
+
+impl Worker {
+    /// A worker of this node.
+    #[must_use]
+    pub fn new(advance: Advance, node: NodeId, nudges: mpsc::UnboundedReceiver<Nudge>) -> Self {
+        let (back, messages) = mpsc::unbounded_channel();
+        let gates = advance
+            .registry
+            .all()
+            .map(|provider| {
+                let limit = provider.concurrency as usize;
+                let back = back.clone();
+                let gate = Gate::new(limit, move |held, slot| {
+                    // Fails only while the worker itself goes away, and the lease with it.
+                    let _ = back.send(Message::Go(held, slot));
+                });
+                (provider.id().to_owned(), gate)
+            })
+            .collect();
+        Self {
+            advance: Arc::new(advance),
+            node,
+            nudges,
+            messages,
+            back,
+            timers: BTreeMap::new(),
+            by_job: HashMap::new(),
+            counter: 0,
+            ready: VecDeque::new(),
+            active: 0,
+            polls: 0,
+            claiming: false,
+            gates,
+            gauge: watch::channel(Gauge::default()).0,
+        }
+    }
+
+    /// How it is doing, as it changes.
+    #[must_use]
+    pub fn gauge(&self) -> watch::Receiver<Gauge> {
+        self.gauge.subscribe()
+    }
+
+    /// Works until `stop` turns true; then finishes what is in flight within the drain time
+    /// and hands every lease back.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let lease = self.advance.settings.lease;
+        let mut heartbeat = tokio::time::interval(lease / 3);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut claim = true;
+        while !*stop.borrow() {
+            if claim && !self.claiming && self.ready.len() < ACTIVE {
+                claim = false;
+                self.claim();
+            }
+            self.start_ready();
+            self.start_due();
+            self.gauge.send_if_modified(|gauge| {
+                let now = Gauge { waiting: self.timers.len(), active: self.active };
+                std::mem::replace(gauge, now) != now
+            });
+            let wake = self.next_timer();
+            tokio::select! {
+                biased;
+                _ = stop.changed() => {}
+                Some(message) = self.messages.recv() => {
+                    claim |= self.take(message);
+                    while let Ok(message) = self.messages.try_recv() {
+                        claim |= self.take(message);
+                    }
+                }
+                Some(nudge) = self.nudges.recv() => match nudge {
+                    Nudge::Work => claim = true,
+                    Nudge::Cancel(job) => self.hurry(job, true),
+                    Nudge::Look(job) => self.hurry(job, false),
+                },
+                _ = heartbeat.tick() => self.renew(lease),
+                _ = sweep.tick() => claim = true,
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Claims what is due. The database is waited for elsewhere: a poll must not be late
+    /// because a disk is slow.
+    fn claim(&mut self) {
+        self.claiming = true;
+        let now = time::now();
+        let until = now.after(self.advance.settings.lease);
+        let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
+        tokio::spawn(async move {
+            let claimed = advance.database.claim_steps(node, now, until, CLAIM).await;
+            let _ = back.send(Message::Claimed(claimed));
+        });
+    }
+
+    fn renew(&self, lease: Duration) {
+        let until = time::now().after(lease);
+        let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
+        tokio::spawn(async move {
+            let renewed = advance.database.renew_leases(node, until).await;
+            let _ = back.send(Message::Renewed(renewed));
+        });
+    }
+
+    fn job_of(&self, step: StepId) -> Option<JobId> {
+        self.timers.values().find(|held| held.step.id == step).map(|held| held.step.job)
+    }
+
+    /// Looks at a job's step now instead of later.
+    fn hurry(&mut self, job: JobId, cancel: bool) {
+        let waiting = match self.by_job.remove(&job) {
+            Some(key) => self.timers.remove(&key),
+            None if cancel => {
+                self.gates.values().find_map(|gate| gate.withdraw(|held| held.step.job == job))
+            }
+            None => None,
+        };
+        if let Some(mut held) = waiting {
+            if cancel {
+                held.cancel = true;
+                held.watch = None;
+                self.ready.push_front(held);
+            } else {
+                self.wait(time::now(), held);
+            }
+        }
+    }
+
+    /// True when there may be more to claim.
+    fn take(&mut self, message: Message) -> bool {
+        match message {
+            Message::Back(next) => {
+                self.active -= 1;
+                self.place(next);
+            }
+            Message::Polled(all) => {
+                self.polls -= 1;
+                for next in all {
+                    self.place(next);
+                }
+            }
+            Message::Go(mut held, slot) => {
+                held.slot = Some(slot);
+                self.ready.push_back(held);
+            }
+            Message::Claimed(Ok(claimed)) => {
+                self.claiming = false;
+                let more = claimed.len() == CLAIM as usize;
+                self.ready.extend(claimed.into_iter().map(|step| Box::new(Held::new(step))));
+                return more;
+            }
+            Message::Claimed(Err(error)) => {
+                self.claiming = false;
+                tracing::error!(error = &error as &dyn std::error::Error, "no step could be claimed");
+            }
+            Message::Renewed(Ok(canceled)) => {
+                for step in canceled {
+                    if let Some(job) = self.job_of(step) {
+                        self.hurry(job, true);
+                    }
+                }
+            }
+            Message::Renewed(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "leases could not be renewed");
+            }
+        }
+        false
+    }
+
+    fn place(&mut self, next: Next) {
+        match next {
+            Next::At(at, held) => self.wait(at, held),
+            Next::Slot(provider, held) => match self.gates.get(&provider) {
+                Some(gate) => gate.enter(held.owner, held),
+                None => tracing::error!(%provider, "a step waits for a provider that is not installed"),
+            },
+            Next::Gone => {}
+        }
+    }
+
+    fn wait(&mut self, at: Timestamp, mut held: Box<Held>) {
+        if let Some(watch) = &held.watch
+            && held.slot.is_none()
+            && let Some(gate) = self.gates.get(&*watch.provider)
+        {
+            // Found at the vendor after a restart: it takes one of the slots.
+            held.slot = Some(gate.occupy());
+        }
+        self.counter += 1;
+        let key = (at, self.counter);
+        self.by_job.insert(held.step.job, key);
+        self.timers.insert(key, held);
+    }
+
+    fn next_timer(&self) -> Instant {
+        let wait = self
+            .timers
+            .first_key_value()
+            .map_or(SWEEP, |((at, _), _)| at.since(time::now()).min(SWEEP));
+        Instant::now() + wait
+    }
+
+    fn start_ready(&mut self) {
+        while self.active < ACTIVE {
+            let Some(held) = self.ready.pop_front() else { return };
+            self.active += 1;
+            let (advance, back) = (Arc::clone(&self.advance), self.back.clone());
+            tokio::spawn(async move {
+                let next = advance.run(held).await;
+                let _ = back.send(Message::Back(next));
+            });
+        }
+    }
+
+    /// Takes what is due off the timers: tasks are asked for together, by provider; the rest
+    /// gets its turn.
+    fn start_due(&mut self) {
+        let now = time::now();
+        let mut asked: HashMap<Arc<str>, Vec<Box<Held>>> = HashMap::new();
+        while let Some(entry) = self.timers.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let (key, held) = entry.remove_entry();
+            if self.by_job.get(&held.step.job) == Some(&key) {
+                self.by_job.remove(&held.step.job);
+            }
+            match &held.watch {
+                Some(watch) => asked.entry(Arc::clone(&watch.provider)).or_default().push(held),
+                None => self.ready.push_back(held),
+            }
+        }
+        for (provider, mut all) in asked {
+            let most = self
+                .advance
+                .registry
+                .find(&provider)
+                .and_then(|provider| provider.manifest().tasks)
+                .map_or(1, |tasks| tasks.batch.max(1) as usize);
+            while !all.is_empty() {
+                let rest = all.split_off(all.len().min(most));
+                let batch = std::mem::replace(&mut all, rest);
+                self.polls += 1;
+                let (advance, back) = (Arc::clone(&self.advance), self.back.clone());
+                let provider = Arc::clone(&provider);
+                tokio::spawn(async move {
+                    let next = advance.poll(&provider, batch).await;
+                    let _ = back.send(Message::Polled(next));
+                });
+            }
+        }
+        self.start_ready();
+    }
+
+    async fn stop(mut self) {
+        for gate in self.gates.values() {
+            gate.drain();
+        }
+        self.timers.clear();
+        self.ready.clear();
+        let deadline = Instant::now() + self.advance.settings.drain;
+        while self.active + self.polls > 0 || self.claiming {
+            match tokio::time::timeout_at(deadline, self.messages.recv()).await {
+                Ok(Some(Message::Back(_))) => self.active -= 1,
+                Ok(Some(Message::Polled(_))) => self.polls -= 1,
+                Ok(Some(Message::Claimed(_))) => self.claiming = false,
+                Ok(Some(Message::Go(..) | Message::Renewed(_))) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if self.active > 0 {
+            tracing::warn!(active = self.active, "calls in flight were left; the next start looks them up");
+        }
+        match self.advance.database.release_leases(self.node).await {
+            Ok(count) => tracing::info!(count, "leases handed back"),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "leases run out by themselves");
+            }
+        }
+    }
+}

@@ -30,10 +30,8 @@ mod user;
 
 use std::sync::Arc;
 
-use async_graphql::{
-    Data, Executor, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder,
-};
-pub use async_graphql::{Request, Response, Variables};
+use async_graphql::{Data, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder};
+pub use async_graphql::{Executor, Request, Response, Variables};
 pub use context::Caller;
 use futures::stream::BoxStream;
 

@@ -9,6 +9,9 @@ use crate::kit::{Client, next, receiver, send, start, start_with};
 
 const CREATE: &str = "POST /v3/videos";
 
+/// A vendor, a path to ask, where the code stands in the answer, and an answer for each class.
+type Expected = (Vendor, &'static str, &'static str, [(u16, &'static str); 10]);
+
 fn film() -> Value {
     json!({
         "type": "avatar", "avatar_id": "anna_studio_front_portrait",
@@ -35,7 +38,7 @@ async fn every_class_has_the_vendors_status_and_code() {
         FaultKind::Unavailable,
         FaultKind::InternalError,
     ];
-    let expected: [(Vendor, &str, &str, [(u16, &str); 10]); 4] = [
+    let expected: [Expected; 4] = [
         (
             Vendor::HeyGen,
             "/v3/users/me",

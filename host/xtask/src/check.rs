@@ -177,7 +177,7 @@ fn part_tally(root: &Path, part: Part, options: &Options) -> anyhow::Result<Tall
         }
         Part::Tests => tests(root, &options.filters),
         Part::Doc => doc(root),
-        Part::Codegen => codegen::check(root, true).map(|()| Tally::of(true)),
+        Part::Codegen => codegen::check(root, true),
         Part::Conformance => {
             let binary = launch::build_binary(root, true)?;
             conformance::run(root, &binary)

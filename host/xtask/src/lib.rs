@@ -60,7 +60,7 @@ enum Task {
     Test(check::Options),
     /// What CI runs: the same as `test`.
     Ci,
-    /// Write the files that the program generates (graphql/schema.graphql).
+    /// Write the files that the program generates (the schema and the error codes in graphql/).
     Codegen(codegen::Options),
     /// Check the rules of the architecture and of the files' content.
     Tidy,

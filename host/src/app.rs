@@ -260,7 +260,11 @@ async fn open_studio(settings: &Settings, scratch: PathBuf) -> anyhow::Result<St
 /// When no folder can be read, or the engine does not start.
 pub async fn load_plugins(settings: &Settings) -> anyhow::Result<(Runtime, Registry)> {
     let runtime = Runtime::new(genvid_runtime::Options {
-        cache_dir: Some(settings.data.dir.join("plugin-cache")),
+        cache_dir: Some(if settings.plugins.cache_dir.as_os_str().is_empty() {
+            settings.data.dir.join("plugin-cache")
+        } else {
+            settings.plugins.cache_dir.clone()
+        }),
         max_instances: settings.plugins.max_instances,
         max_saved_bytes: settings.media.max_mib << 20,
         ..genvid_runtime::Options::default()
@@ -318,38 +322,45 @@ pub async fn load_plugins(settings: &Settings) -> anyhow::Result<(Runtime, Regis
     Ok((runtime, Registry::new(providers)))
 }
 
-/// The operator's grant for a plugin, and why it cannot be used yet.
+/// The operator's grant for a plugin, and why it cannot be used yet. Without its secrets a
+/// plugin is still listed, so that an operator sees what to set; it is never called.
 fn configure(
     component: &genvid_runtime::Component,
     wanted: &config::Provider,
 ) -> anyhow::Result<(genvid_runtime::Plugin, Option<String>)> {
     let manifest = component.manifest();
     let mut secrets = HashMap::new();
-    let mut missing = Vec::new();
-    let required: Vec<&str> =
-        manifest.credentials.values().flat_map(genvid_runtime::manifest::Credential::secrets).collect();
-    let verifying = manifest.webhook.as_ref().and_then(|webhook| webhook.verify.secret());
-    let used = |name: &str| {
-        // A credential that no rule names may stay away; one that the first rule of the
-        // network needs may not.
-        manifest.network.api.iter().any(|rule| {
-            rule.credential.as_ref().is_some_and(|credential| {
-                manifest.credentials.get(credential).is_some_and(|c| c.secrets().contains(&name))
-            })
-        })
+    let mut find = |name: &str| -> anyhow::Result<bool> {
+        let found = config::secret(name, &wanted.secrets).map_err(anyhow::Error::msg)?;
+        let there = found.is_some();
+        secrets.extend(found.map(|secret| (name.to_owned(), secret)));
+        Ok(there)
     };
-    for name in required.iter().copied().chain(verifying) {
-        match config::secret(name, &wanted.secrets).map_err(anyhow::Error::msg)? {
-            Some(secret) => {
-                secrets.insert(name.to_owned(), secret);
+    let mut complete = manifest.credentials.is_empty();
+    let mut missing: Vec<&str> = Vec::new();
+    for credential in manifest.credentials.values() {
+        let mut whole = true;
+        for name in credential.secrets() {
+            if !find(name)? {
+                whole = false;
+                missing.push(name);
             }
-            None if Some(name) != verifying && used(name) => missing.push(name),
-            None => {}
         }
+        // A vendor with two doors (a key, or a signed token) is usable with one of them.
+        complete |= whole;
     }
-    // A vendor with two doors (API key and signed token) is usable with one of them.
-    let disabled = (!missing.is_empty() && missing.len() == required.len())
-        .then(|| format!("is not configured: set {}", missing.join(", ")));
+    if let Some(name) = manifest.webhook.as_ref().and_then(|webhook| webhook.verify.secret()) {
+        find(name)?;
+    }
+    let disabled = (!complete).then(|| format!("is not configured: set {}", missing.join(", ")));
+    if disabled.is_some() {
+        secrets = manifest
+            .credentials
+            .values()
+            .flat_map(genvid_runtime::manifest::Credential::secrets)
+            .map(|name| (name.to_owned(), "not-configured".to_owned().into()))
+            .collect();
+    }
     let reroute = wanted
         .reroute
         .iter()

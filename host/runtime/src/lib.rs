@@ -25,6 +25,7 @@ pub mod manifest;
 mod meter;
 mod output;
 mod plugin;
+mod run;
 mod runtime;
 mod schema;
 mod state;

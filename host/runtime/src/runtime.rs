@@ -27,6 +27,9 @@ pub struct Options {
     pub user_agent: String,
     /// Most bytes of an answer that `http.save` keeps.
     pub max_saved_bytes: u64,
+    /// Certificates (X.509, DER) that are trusted beside those of the system, for networks
+    /// whose proxy opens TLS connections.
+    pub extra_roots: Vec<Vec<u8>>,
 }
 
 impl Default for Options {
@@ -36,6 +39,7 @@ impl Default for Options {
             max_instances: 256,
             user_agent: concat!("genvid/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_saved_bytes: 2 << 30,
+            extra_roots: Vec::new(),
         }
     }
 }
@@ -75,7 +79,7 @@ impl Runtime {
             .cache_dir
             .map(|folder| Cache::open(folder, &engine))
             .transpose()?;
-        let client = Client::new(&options.user_agent)?;
+        let client = Client::new(&options.user_agent, options.extra_roots)?;
         engine::start_ticker(&engine)?;
         Ok(Self {
             shared: Arc::new(Shared {

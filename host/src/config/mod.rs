@@ -107,6 +107,14 @@ pub fn secret(
     Ok(std::env::var(name).ok().filter(|text| !text.is_empty()).map(Into::into))
 }
 
+/// This user's folder for what can be made again, such as compiled plugins.
+#[must_use]
+pub fn user_cache() -> PathBuf {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    named.or_else(home).unwrap_or_else(std::env::temp_dir).join("genvid")
+}
+
 /// Folders in which plugins are looked for when the settings name none.
 #[must_use]
 pub fn usual_plugin_folders() -> Vec<PathBuf> {

@@ -114,6 +114,8 @@ pub struct Plugins {
     pub dirs: Vec<PathBuf>,
     /// Who is asked first.
     pub order: Vec<String>,
+    /// Where compiled plugins are kept; empty: in the data folder.
+    pub cache_dir: PathBuf,
     /// Calls at a time.
     pub max_instances: u32,
 }

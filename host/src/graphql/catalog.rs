@@ -20,9 +20,9 @@ fn global_id(item: &CatalogItem) -> String {
     format!("{}:{}", item.provider, item.id)
 }
 
-/// A person, real or drawn, that speaks in videos.
 pub(super) struct Avatar(CatalogItem);
 
+/// A person, real or drawn, that speaks in videos.
 #[Object]
 impl Avatar {
     /// For `GenerateVideoInput.avatarId`: the provider's id, a colon, and its own id there.
@@ -55,9 +55,9 @@ impl Named for Avatar {
     const NAME: &'static str = "Avatar";
 }
 
-/// A voice.
 pub(super) struct Voice(CatalogItem);
 
+/// A voice.
 #[Object]
 impl Voice {
     /// For `voiceId` in inputs: the provider's id, a colon, and its own id there.

@@ -51,7 +51,8 @@ pub(super) enum JobStatus {
     Unconfirmed,
 }
 
-/// What a step of a job does. Steps run in this order; no job has all of them by need.
+/// What a step of a job does. `Job.steps` has those that the job needs, in the order in which
+/// they run.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "model::StepKind")]
 pub(super) enum StepKind {

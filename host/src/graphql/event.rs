@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{adapters::sql, ids::JobId, jobs::model::Event};
 
-/// Something that happened to a job. Events of a job are numbered without a gap; whoever
-/// holds them all up to `seq` knows everything that was told until then.
 pub(super) struct JobEvent(Arc<Event>);
 
+/// Something that happened to a job. Events of a job are numbered without a gap; whoever
+/// holds them all up to `seq` knows everything that was told until then.
 #[Object]
 impl JobEvent {
     /// The job that it is about.

@@ -23,10 +23,10 @@ use crate::{
 /// Steps of a job at most; for the cost of a query.
 pub(super) const STEPS: usize = 6;
 
-/// One thing that a user asked for: a script, a voice track or a video. Follow it with
-/// `jobEvents`.
 pub(super) struct Job(pub(super) Kin);
 
+/// One thing that a user asked for: a script, a voice track or a video. Follow it with
+/// `jobEvents`.
 #[Object]
 impl Job {
     /// Opaque, begins with `job_`.
@@ -123,24 +123,23 @@ impl Job {
         }))
     }
 
-    /// The video, an MP4. This link and the three below are signed for a limited time: ask
-    /// again for fresh ones rather than storing them. Null before the job has succeeded, and
-    /// for what it does not make.
+    /// The video, an MP4. The link is signed for a limited time: ask again for a fresh one
+    /// rather than storing it. Null before the job has succeeded, and when it makes none.
     async fn video_url(&self, ctx: &Context<'_>) -> Result<Option<Url>, Error> {
         self.link(ctx, MediaRole::Video).await
     }
 
-    /// The voice track.
+    /// The voice track, also that of a video that was voiced apart. A link as `videoUrl` is one.
     async fn voice_url(&self, ctx: &Context<'_>) -> Result<Option<Url>, Error> {
         self.link(ctx, MediaRole::Voice).await
     }
 
-    /// A still picture of the video, a JPEG.
+    /// A still picture of the video, a JPEG. A link as `videoUrl` is one.
     async fn thumbnail_url(&self, ctx: &Context<'_>) -> Result<Option<Url>, Error> {
         self.link(ctx, MediaRole::Thumbnail).await
     }
 
-    /// The subtitles, a SubRip file in UTF-8.
+    /// The subtitles, a SubRip file in UTF-8. A link as `videoUrl` is one.
     async fn subtitles_url(&self, ctx: &Context<'_>) -> Result<Option<Url>, Error> {
         self.link(ctx, MediaRole::Subtitles).await
     }
@@ -272,12 +271,12 @@ pub(super) enum Scope {
     Attempt(Charge),
 }
 
-/// Why a job, a step or an attempt ended without a result.
 pub(super) struct JobError {
     pub(super) failure: model::Failure,
     pub(super) scope: Scope,
 }
 
+/// Why a job, a step or an attempt ended without a result.
 #[Object]
 impl JobError {
     /// The class of failure, stable.

@@ -17,9 +17,9 @@ use crate::{
     projects::{self, Draft},
 };
 
-/// A product that videos are made for.
 pub(super) struct Project(pub(super) Arc<projects::Project>);
 
+/// A product that videos are made for.
 #[Object]
 impl Project {
     /// Opaque, begins with `prj_`.

@@ -16,9 +16,9 @@ use crate::providers;
 /// Providers of an installation as they usually are at most; for the cost of a query.
 const PROVIDERS: usize = 10;
 
-/// A company whose service makes scripts, voice tracks or videos, through its plugin.
 pub(super) struct Provider(providers::Provider);
 
+/// A company whose service makes scripts, voice tracks or videos, through its plugin.
 #[Object]
 impl Provider {
     /// For example `heygen`. Inputs name providers by it.

@@ -4,9 +4,9 @@ use async_graphql::{ID, Object};
 
 use crate::scripts::{TEMPLATES, Template};
 
-/// A way of telling about a product, for `generateScript`.
 pub(super) struct ScriptTemplate(&'static Template);
 
+/// A way of telling about a product, for `generateScript`.
 #[Object]
 impl ScriptTemplate {
     /// For `GenerateScriptInput.templateId`.

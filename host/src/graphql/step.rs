@@ -15,12 +15,12 @@ use crate::jobs::model;
 /// Attempts of a step as they usually are at most; for the cost of a query.
 const ATTEMPTS: usize = 4;
 
-/// One step of a job's plan.
 pub(super) struct Step {
     pub(super) row: Arc<model::Step>,
     pub(super) family: Arc<Family>,
 }
 
+/// One step of a job's plan.
 #[Object(name = "JobStep")]
 impl Step {
     /// What it does.
@@ -72,9 +72,9 @@ impl Step {
     }
 }
 
-/// One call to a provider that could cost money, and what became of it.
 pub(super) struct Attempt(Arc<model::Attempt>);
 
+/// One call to a provider that could cost money, and what became of it.
 #[Object]
 impl Attempt {
     /// Opaque, begins with `att_`. The provider knows the task by it too.

@@ -7,9 +7,9 @@ use async_graphql::{Context, ID, Object};
 use super::{context, enums::Role, scalars::DateTime};
 use crate::accounts;
 
-/// A person or program with an account.
 pub(super) struct User(pub(super) Arc<accounts::User>);
 
+/// A person or program with an account.
 #[Object]
 impl User {
     /// Opaque, begins with `usr_`.

@@ -353,12 +353,21 @@ impl ScriptDocument {
         Self { text: text.trim().to_owned(), ..Self::default() }
     }
 
-    /// Puts the spoken parts together in `text`.
+    /// Puts the spoken parts together in `text`. Writers repeat the hook and the call to action
+    /// within the scenes as often as not; nobody should hear them twice.
     #[must_use]
     pub fn with_spoken_text(mut self) -> Self {
-        let mut parts = vec![self.hook.trim()];
-        parts.extend(self.scenes.iter().map(|scene| scene.narration.trim()));
-        parts.push(self.call_to_action.trim());
+        let narration: Vec<&str> =
+            self.scenes.iter().map(|scene| scene.narration.trim()).filter(|text| !text.is_empty()).collect();
+        let narration = narration.join(" ");
+        let mut parts = Vec::with_capacity(3);
+        if !narration.starts_with(self.hook.trim()) {
+            parts.push(self.hook.trim());
+        }
+        parts.push(&narration);
+        if !narration.ends_with(self.call_to_action.trim()) {
+            parts.push(self.call_to_action.trim());
+        }
         self.text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         self
     }

@@ -133,29 +133,35 @@ pub async fn probe_kind(
     Ok(Fetched { file, probe: Some(probe) })
 }
 
-/// What the store knows of an asset that a plugin saved.
+/// What the store knows of an asset that a plugin saved. Part of a larger answer is saved
+/// before anybody knows what it is; it is kept again under the type that the plugin tells.
 ///
 /// # Errors
 /// `Unusable` when there is no such asset.
 pub async fn saved_asset(
     blobs: &Arc<dyn BlobStore>,
     assets: &JobAssets,
+    job: JobId,
     name: &str,
     mime: &str,
 ) -> Result<StoredFile, StoreError> {
     let unknown = || StoreError::Unusable(format!("the plugin names an unknown asset {name:?}"));
     let key = assets.key(name).ok_or_else(unknown)?;
-    let stat = blobs.stat(&key).await?.ok_or_else(unknown)?;
-    Ok(StoredFile {
-        id: MediaId::generate(),
-        key: key.as_str().to_owned(),
-        mime: if stat.mime.is_empty() { mime.to_owned() } else { stat.mime },
-        size: stat.size,
-        sha256: stat.sha256.unwrap_or_default(),
-        duration_ms: None,
-        width: None,
-        height: None,
-    })
+    let mut blob = blobs.open(&key, None).await?.ok_or_else(unknown)?;
+    if blob.mime == mime
+        && let Some(sha256) = blob.sha256
+    {
+        let stored = genvid_media::Stored { key, size: blob.size, sha256, mime: blob.mime };
+        return Ok(file(stored));
+    }
+    let mut writer = blobs.create(&new_key(job)?, mime).await?;
+    while let Some(chunk) = blob.body.next().await {
+        let host = |error: std::io::Error| StoreError::Host(error.to_string());
+        writer.write(chunk.map_err(host)?).await.map_err(host)?;
+    }
+    let kept = file(writer.finish().await?);
+    blobs.delete(&key).await?;
+    Ok(kept)
 }
 
 fn new_key(job: JobId) -> Result<Key, StoreError> {

@@ -1,12 +1,19 @@
 //! A list costs as many statements as it has relations, however long it is.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::json;
-use tracing::{Event, Instrument as _, Subscriber, info_span};
+use tracing::{
+    Event, Instrument as _, Subscriber,
+    field::{Field, Visit},
+    info_span,
+};
 use tracing_subscriber::{
     Layer, layer::Context, layer::SubscriberExt as _, registry::LookupSpan,
     util::SubscriberInitExt as _,
@@ -24,9 +31,20 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Statements {
         let inside = context
             .event_scope(event)
             .is_some_and(|mut scope| scope.any(|span| span.name() == COUNTED));
-        if inside && event.metadata().target() == "sqlx::query" {
+        let mut statement = Statement(false);
+        event.record(&mut statement);
+        if inside && event.metadata().target() == "sqlx::query" && statement.0 {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
+    }
+}
+
+/// Is it a read of tables? A fresh connection sends a few statements about itself first.
+struct Statement(bool);
+
+impl Visit for Statement {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0 |= field.name() == "summary" && format!("{value:?}").contains("SELECT");
     }
 }
 

@@ -17,12 +17,8 @@ async fn main() -> std::io::Result<()> {
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:4000".to_owned());
     let shutdown = Shutdown::new();
-    let schema = toy::schema(Arc::default());
     let options = Options {
-        types: Some(
-            genvid_transport::SchemaTypes::from_sdl(&schema.sdl())
-                .map_err(std::io::Error::other)?,
-        ),
+        types: Some(toy::types()),
         graphiql: Some(Graphiql::default()),
         init_timeout: Duration::from_secs(2),
         shutdown: shutdown.clone(),
@@ -30,7 +26,7 @@ async fn main() -> std::io::Result<()> {
     };
     let app = axum::Router::new().nest(
         "/graphql",
-        genvid_transport::router(schema, toy::Tokens, options),
+        genvid_transport::router(toy::executor(&Arc::default()), toy::Tokens, options),
     );
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("http://{}/graphql", listener.local_addr()?);

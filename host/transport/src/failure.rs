@@ -1,7 +1,7 @@
 //! Errors on their way out: every one gets a code, none says too much.
 
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value};
-use http::{HeaderMap, StatusCode, header::HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{Refusal, RequestId, codes, nulls::Expected};
@@ -20,7 +20,7 @@ pub(crate) struct Failure {
     /// The request was well formed; its document, operation name or variables were not.
     pub(crate) document: bool,
     pub(crate) errors: Vec<ServerError>,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Box<HeaderMap>,
 }
 
 impl Failure {
@@ -30,7 +30,7 @@ impl Failure {
             status,
             document: false,
             errors: vec![coded(code, message, None)],
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -44,7 +44,7 @@ impl Failure {
             status: StatusCode::BAD_REQUEST,
             document: true,
             errors: vec![error],
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Failure {
         Self::document(coded(codes::VALIDATION_FAILED, message, position))
     }
 
-    pub(crate) fn with_header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }

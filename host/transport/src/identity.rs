@@ -86,7 +86,7 @@ pub struct Refusal {
     /// `errors[0].message`, and a socket's close reason (cut to 123 bytes).
     pub message: Cow<'static, str>,
     /// Further response headers, for example `Retry-After` or `WWW-Authenticate`.
-    pub headers: HeaderMap,
+    pub headers: Box<HeaderMap>,
 }
 
 impl Refusal {
@@ -100,7 +100,7 @@ impl Refusal {
             status,
             code: code.into(),
             message: message.into(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 }

@@ -294,7 +294,7 @@ pub(crate) fn refuse(media: Media, failure: Failure) -> Response {
             errors: &failure.errors,
         }),
     );
-    response.headers_mut().extend(failure.headers);
+    response.headers_mut().extend(*failure.headers);
     response
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn check(
         };
         if let Some((path, problem)) = problem {
             let message = format!("Variable \"${}{path}\": {problem}", variable.name.node);
-            return Err(Failure::validation(message, Some(variable.name.pos)));
+            return Err(Failure::validation(message, Some(definition.pos)));
         }
     }
     Ok(())

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use rustls_platform_verifier::ConfigVerifierExt;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -81,9 +81,20 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new() -> Result<Self, Error> {
-        let mut config = rustls::ClientConfig::with_platform_verifier()
-            .map_err(|error| Error::Tls(error.to_string()))?;
+    /// Trusts the system's certificates and `extra_roots`, in DER.
+    pub(crate) fn new(extra_roots: Vec<Vec<u8>>) -> Result<Self, Error> {
+        let wrong = |error: rustls::Error| Error::Tls(error.to_string());
+        // The provider is named here, so that it does not depend on what else is linked.
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let roots = extra_roots.into_iter().map(CertificateDer::from);
+        let verifier =
+            Verifier::new_with_extra_roots(roots, Arc::clone(&provider)).map_err(wrong)?;
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(wrong)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             tls: TlsConnector::from(Arc::new(config)),

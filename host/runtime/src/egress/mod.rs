@@ -43,11 +43,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(user_agent: &str) -> Result<Self, Error> {
+    pub(crate) fn new(user_agent: &str, extra_roots: Vec<Vec<u8>>) -> Result<Self, Error> {
         let user_agent = HeaderValue::from_str(user_agent)
             .map_err(|_| Error::Tls("the user agent does not fit into a header".to_owned()))?;
         Ok(Self {
-            connector: Connector::new()?,
+            connector: Connector::new(extra_roots)?,
             user_agent,
         })
     }

@@ -223,10 +223,10 @@ impl Egress {
         let Some(name) = &rule.credential else {
             return Ok(None);
         };
-        let filled = self.credentials.get(name);
-        filled
-            .map(Some)
-            .ok_or_else(|| refused(format!("no credential `{name}`")))
+        self.credentials.get(name).map(Some).ok_or_else(|| {
+            let why = format!("the operator gave no secret for the credential `{name}`");
+            error(ErrorKind::Unauthorized, why)
+        })
     }
 
     async fn hop(

@@ -3,6 +3,7 @@
 mod assets;
 mod calls;
 mod credentials;
+mod encrypted;
 mod hostile;
 mod loading;
 mod manifests;

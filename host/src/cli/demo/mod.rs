@@ -73,12 +73,14 @@ async fn make(options: &Options) -> anyhow::Result<Value> {
     let scratch = tempfile::tempdir()?;
     let mut settings = options.common.settings(&flags)?;
     start_log(&settings);
-    let cache = std::env::temp_dir().join("genvid-demo");
+    // What an earlier demo compiled and rendered is good for the next one.
+    let cache = crate::config::user_cache();
     if options.common.data_dir.is_none() {
         settings.data.dir = scratch.path().join("data");
+        settings.plugins.cache_dir = cache.join("plugins");
     }
     let mut show = Show::new();
-    let simulators = simulators::start(&options.speed, Some(cache), Ports::default()).await?;
+    let simulators = simulators::start(&options.speed, Some(cache.join("simulators")), Ports::default()).await?;
     let played = simulators::urls(&simulators);
     simulators::reroute(&mut settings, &played);
     let app = App::start(settings).await?;

@@ -162,7 +162,8 @@ impl Advance {
     async fn keep(&self, attempt: &Attempt, output: &Output) -> Result<StoredFile, StoreError> {
         match &output.media {
             Media::Asset(name) => {
-                media::saved_asset(&self.blobs, &self.assets(attempt.job), name, &output.mime).await
+                let assets = self.assets(attempt.job);
+                media::saved_asset(&self.blobs, &assets, attempt.job, name, &output.mime).await
             }
             Media::Url(url) => {
                 let provider = self.registry.find(&attempt.provider).ok_or_else(|| {

@@ -287,7 +287,13 @@ impl Advance {
             (StepKind::Voice, _) => requests::voice_request(input, &materials, manifest),
             (StepKind::Video, JobInput::Video(video)) => {
                 let chosen = video.avatar.as_ref().is_some_and(|item| item.provider == manifest.id);
-                let needed = manifest.video.as_ref().is_some_and(|v| v.avatar == AvatarNeed::Required);
+                let pictures = video.images.len() + video.product.images.len();
+                let needed = manifest.video.as_ref().is_some_and(|film| match film.avatar {
+                    AvatarNeed::Required => true,
+                    // Somebody has to speak: a picture will do.
+                    AvatarNeed::Optional => pictures == 0 || film.max_images == 0,
+                    AvatarNeed::Unsupported => false,
+                });
                 let avatar = if needed && !chosen {
                     Some(self.any_avatar(provider, video.aspect).await?)
                 } else {

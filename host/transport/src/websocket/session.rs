@@ -469,21 +469,20 @@ impl<E: Executor, A: Authenticator> Session<E, A> {
             return Err(Closing::new(1013, "The client does not read").into());
         }
         let mut moved = false;
-        match self.pinged_at {
-            Some(pinged_at) if pinged_at >= self.heard_at => {
-                if now >= pinged_at + options.pong_timeout {
-                    tracing::debug!("a socket's client is silent");
-                    return Err(Ending::Gone);
-                }
+        if let Some(pinged_at) = self
+            .pinged_at
+            .filter(|pinged_at| *pinged_at >= self.heard_at)
+        {
+            if now >= pinged_at + options.pong_timeout {
+                tracing::debug!("a socket's client is silent");
+                return Err(Ending::Gone);
             }
-            _ if now >= self.heard_at + options.ping_interval => {
-                // WebSocket ping frames rather than the protocol's `ping` messages: every client answers them, browsers
-                // included, without code of its own.
-                self.replies.push_back(Message::Ping(Bytes::new()));
-                self.pinged_at = Some(now);
-                moved = true;
-            }
-            _ => {}
+        } else if now >= self.heard_at + options.ping_interval {
+            // WebSocket ping frames rather than the protocol's `ping` messages: every client answers them, browsers
+            // included, without code of its own.
+            self.replies.push_back(Message::Ping(Bytes::new()));
+            self.pinged_at = Some(now);
+            moved = true;
         }
         let deadline = self.deadline();
         self.timer.as_mut().reset(deadline);

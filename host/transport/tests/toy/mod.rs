@@ -9,10 +9,11 @@ use std::{
 };
 
 use async_graphql::{
-    Context, Error, ErrorExtensions, Object, Result, Schema, SimpleObject, Subscription,
+    Context, Enum, Error, ErrorExtensions, ID, InputObject, Object, OneofObject, Result, Schema,
+    SimpleObject, Subscription, ValidationMode,
     futures_util::{Stream, StreamExt, stream},
 };
-use genvid_transport::{Authenticator, Identity, Refusal, RequestId};
+use genvid_transport::{Authenticator, Identity, Prevalidated, Refusal, RequestId, SchemaTypes};
 use http::{StatusCode, header, request::Parts};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -31,10 +32,49 @@ pub(crate) struct Counters {
 #[derive(Clone)]
 pub(crate) struct Caller(pub(crate) String);
 
-pub(crate) fn schema(counters: Arc<Counters>) -> ToySchema {
+pub(crate) fn schema(counters: Arc<Counters>, mode: ValidationMode) -> ToySchema {
     Schema::build(Query, Mutation, Events)
         .data(counters)
+        .validation_mode(mode)
         .finish()
+}
+
+/// As a server would build it.
+pub(crate) fn executor(counters: &Arc<Counters>) -> Prevalidated<ToySchema> {
+    Prevalidated::new(
+        schema(Arc::clone(counters), ValidationMode::Strict),
+        schema(Arc::clone(counters), ValidationMode::Fast),
+    )
+}
+
+pub(crate) fn types() -> Arc<SchemaTypes> {
+    let sdl = schema(Arc::default(), ValidationMode::Strict).sdl();
+    SchemaTypes::from_sdl(&sdl).expect("async-graphql writes what it reads")
+}
+
+#[derive(Enum, Copy, Clone, PartialEq, Eq)]
+enum Size {
+    Small,
+    Large,
+}
+
+#[derive(InputObject)]
+struct Order {
+    name: String,
+    #[graphql(default = 1)]
+    amount: i32,
+    size: Option<Size>,
+    price: Option<f64>,
+    tags: Option<Vec<String>>,
+    gift: Option<bool>,
+    parts: Option<Vec<Order>>,
+    pay: Option<Payment>,
+}
+
+#[derive(OneofObject)]
+enum Payment {
+    Card(String),
+    Points(i32),
 }
 
 pub(crate) struct Query;
@@ -128,6 +168,30 @@ impl Query {
             progress: 0.5,
             ..Card::default()
         }
+    }
+    /// The order in words, to see what arrived.
+    async fn order(&self, input: Order) -> String {
+        let pay = match input.pay {
+            Some(Payment::Card(card)) => card,
+            Some(Payment::Points(points)) => points.to_string(),
+            None => String::new(),
+        };
+        let size = input.size.map_or("", |size| {
+            if size == Size::Small {
+                "small"
+            } else {
+                "large"
+            }
+        });
+        let tags = input.tags.unwrap_or_default().join("+");
+        let parts = input.parts.map_or(0, |parts| parts.len());
+        format!(
+            "{} {} {size} {tags} {parts} {pay} {:?} {:?}",
+            input.amount, input.name, input.price, input.gift
+        )
+    }
+    async fn echo(&self, ids: Vec<ID>) -> Vec<ID> {
+        ids
     }
     async fn nest(&self) -> Nest {
         Nest(1)

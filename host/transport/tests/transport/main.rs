@@ -8,4 +8,5 @@ mod server;
 mod sse;
 #[path = "../toy/mod.rs"]
 mod toy;
+mod variables;
 mod websocket;

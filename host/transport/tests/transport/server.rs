@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use genvid_transport::{Options, SchemaTypes, Shutdown};
+use genvid_transport::{Options, Shutdown};
 use reqwest::{Client, RequestBuilder, Response, header};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
@@ -29,14 +29,13 @@ impl Server {
 
     pub(crate) async fn with(configure: impl FnOnce(&mut Options)) -> Self {
         let counters = Arc::new(Counters::default());
-        let schema = toy::schema(Arc::clone(&counters));
         let mut options = Options {
-            types: Some(SchemaTypes::from_sdl(&schema.sdl()).unwrap()),
+            types: Some(toy::types()),
             ..Options::default()
         };
         configure(&mut options);
         let shutdown = options.shutdown.clone();
-        let router = genvid_transport::router(schema, Tokens, options);
+        let router = genvid_transport::router(toy::executor(&counters), Tokens, options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = axum::Router::new().nest("/graphql", router);

@@ -100,12 +100,12 @@ impl Command {
             }
             Self::Log { lines, bytes } => {
                 for line in 0..lines {
-                    report::info(&format!("{line}\nforged line {}", "x".repeat(bytes)));
+                    report::info(format!("{line}\nforged line {}", "x".repeat(bytes)));
                 }
                 Submission::Accepted("logged".to_owned())
             }
             Self::Tell { deltas } => {
-                deltas.iter().for_each(|delta| report::text(delta));
+                deltas.iter().for_each(report::text);
                 Submission::Accepted("told".to_owned())
             }
             Self::Fail { bytes } => {

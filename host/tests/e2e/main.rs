@@ -1,0 +1,11 @@
+//! The whole server from outside: the real binary with the real plugins, against simulated
+//! vendors that keep an invoice.
+//!
+//! Each test has a world of its own: a server process on its own data, and its own vendors.
+//! Every test ends with [`support::world::World::audit`]: the vendors' invoices must agree
+//! with what the server wrote down.
+//!
+//! The plugins come from `target/plugins`; `cargo xtask plugins` builds them.
+
+mod films;
+mod support;

@@ -1,0 +1,159 @@
+//! What must be true after every test, whatever happened in it: nothing was bought twice,
+//! nothing that was bought is missing from the rows, the logs are whole, nothing is left
+//! running.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use genvid_testkit::{InvoiceCall, Vendor};
+use serde_json::{Value, json};
+
+use super::{all_attempts, client::Client, list, text, until, world::World};
+
+const ALL_JOBS: &str = "query($after: String) { jobs(first: 100, after: $after) {
+    pageInfo { hasNextPage endCursor } nodes { id } } }";
+
+impl World {
+    /// Checks the invoices of all vendors against the rows of the server's local user, every
+    /// log, and that no plugin instance is left.
+    pub(crate) async fn audit(&self) {
+        let client = self.client();
+        self.audit_as(&[client]).await;
+    }
+
+    /// The same for the jobs of several users of the same server.
+    pub(crate) async fn audit_as(&self, users: &[Client]) {
+        let mut jobs = Vec::new();
+        for client in users {
+            for id in job_ids(client).await {
+                let job = client.job(&id).await;
+                check_log(&job, &client.log(&id).await);
+                jobs.push(job);
+            }
+        }
+        for job in &jobs {
+            check_rest(job);
+        }
+        for vendor in Vendor::ALL {
+            check_invoice(vendor, &self.vendor(vendor).invoice().calls, &jobs);
+        }
+        until("no instance is left", || async {
+            let health = self.health().await;
+            let idle = health["plugins"]["liveInstances"] == 0 && health["worker"]["active"] == 0;
+            idle.then_some(())
+        })
+        .await;
+    }
+}
+
+/// All jobs of a user, newest first.
+pub(crate) async fn job_ids(client: &Client) -> Vec<String> {
+    let (mut ids, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let data = client.ask(ALL_JOBS, json!({"after": after})).await;
+        ids.extend(
+            list(&data, "/jobs/nodes")
+                .iter()
+                .map(|job| text(job, "/id").to_owned()),
+        );
+        if data["jobs"]["pageInfo"]["hasNextPage"] == false {
+            return ids;
+        }
+        after = data["jobs"]["pageInfo"]["endCursor"].clone();
+    }
+}
+
+/// Numbers from 1 without a gap, up to what the job says; the last event fits the state.
+fn check_log(job: &Value, log: &[Value]) {
+    let id = text(job, "/id");
+    let numbers: Vec<i64> = log
+        .iter()
+        .filter_map(|event| event["seq"].as_i64())
+        .collect();
+    let wanted: Vec<i64> = (1..=i64::try_from(log.len()).expect("a short log")).collect();
+    assert_eq!(numbers, wanted, "the log of {id} has gaps");
+    assert_eq!(
+        job["lastSeq"].as_i64(),
+        numbers.last().copied(),
+        "the log of {id} is not whole"
+    );
+    assert_eq!(log[0]["type"], "JOB_QUEUED");
+    let last = match text(job, "/status") {
+        "SUCCEEDED" => "JOB_SUCCEEDED",
+        "FAILED" => "JOB_FAILED",
+        "CANCELED" => "JOB_CANCELED",
+        _ => return,
+    };
+    assert_eq!(
+        log.last().expect("events")["type"],
+        last,
+        "the log of {id} ends otherwise"
+    );
+}
+
+/// A job that is over has no open attempt, and what it delivered was paid for.
+fn check_rest(job: &Value) {
+    if !matches!(text(job, "/status"), "SUCCEEDED" | "FAILED" | "CANCELED") {
+        return;
+    }
+    for attempt in all_attempts(job) {
+        assert!(
+            !attempt["finishedAt"].is_null(),
+            "open in a job that is over: {job:#}"
+        );
+    }
+    if job["status"] == "SUCCEEDED" {
+        for step in list(job, "/steps") {
+            assert_eq!(step["status"], "SUCCEEDED", "{job:#}");
+            let bought = list(step, "/attempts")
+                .iter()
+                .filter(|a| a["charge"] == "CHARGED")
+                .count();
+            let paid = matches!(text(step, "/kind"), "SCRIPT" | "VOICE" | "VIDEO");
+            assert!(bought == usize::from(paid) || bought > 1, "{step:#}");
+        }
+    }
+}
+
+fn check_invoice(vendor: Vendor, calls: &[InvoiceCall], jobs: &[Value]) {
+    let attempts: BTreeMap<&str, &Value> = jobs
+        .iter()
+        .flat_map(all_attempts)
+        .filter(|attempt| attempt["provider"] == vendor.id())
+        .map(|attempt| (text(attempt, "/id"), attempt))
+        .collect();
+    let started: Vec<&InvoiceCall> = calls.iter().filter(|call| call.accepted).collect();
+    let with_charge = |charge: &str| attempts.values().filter(|a| a["charge"] == charge).count();
+    let unknown = with_charge("UNKNOWN");
+    let charged = with_charge("CHARGED");
+    assert!(
+        charged <= started.len() && started.len() <= charged + unknown,
+        "{vendor} started {} works; the rows say {charged} charged and {unknown} unknown:\n{started:#?}\n{attempts:#?}",
+        started.len(),
+    );
+    // ElevenLabs takes no name for a request.
+    if vendor == Vendor::ElevenLabs {
+        return;
+    }
+    let mut names = BTreeSet::new();
+    for call in started {
+        let name = call.client_ref.as_deref().unwrap_or_default();
+        assert!(names.insert(name), "{vendor} started {name} twice");
+        let attempt = attempts
+            .get(name)
+            .unwrap_or_else(|| panic!("{vendor}: {name} is no attempt"));
+        assert_ne!(
+            attempt["charge"], "NOT_CHARGED",
+            "{vendor} bills {attempt:#}"
+        );
+        if let (Some(task), Some(known)) = (&call.task_id, attempt["vendorTaskId"].as_str()) {
+            assert_eq!(task, known, "another task belongs to this attempt");
+        }
+    }
+    for (name, attempt) in attempts {
+        let bought = attempt["charge"] == "CHARGED";
+        assert!(
+            !bought || names.contains(name),
+            "{vendor} never started {attempt:#}"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! The built plugins, as they are or with another manifest.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use genvid_testkit::Vendor;
+
+/// Where `cargo xtask plugins` leaves the components.
+const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins");
+
+/// A change of one line of a manifest: the text to find, and what stands there instead. Not
+/// longer than the found text, because the section's length stays.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edit {
+    /// Which plugin.
+    pub(crate) id: &'static str,
+    /// What stands there.
+    pub(crate) find: &'static str,
+    /// What is to stand there.
+    pub(crate) put: &'static str,
+}
+
+/// Fills a folder with the four vendors' plugins and, if wanted, the guest that misbehaves.
+pub(crate) fn install(folder: &Path, edits: &[Edit], with_guest: bool) {
+    fs::create_dir_all(folder).expect("a folder for plugins");
+    let guest = with_guest.then_some("test-guest");
+    for id in Vendor::ALL.into_iter().map(Vendor::id).chain(guest) {
+        let built = PathBuf::from(BUILT).join(format!("{id}.wasm"));
+        assert!(
+            built.is_file(),
+            "{} is missing: build it with `cargo xtask plugins`",
+            built.display()
+        );
+        let installed = folder.join(format!("{id}.wasm"));
+        let mine: Vec<_> = edits.iter().filter(|edit| edit.id == id).collect();
+        if mine.is_empty() {
+            fs::copy(&built, &installed).expect("a copy of the plugin");
+            continue;
+        }
+        let mut wasm = fs::read(&built).expect("a readable plugin");
+        for edit in mine {
+            replace(&mut wasm, edit);
+        }
+        fs::write(&installed, wasm).expect("a place for the plugin");
+    }
+}
+
+fn replace(wasm: &mut [u8], edit: &Edit) {
+    let Edit { id, find, put } = edit;
+    assert!(
+        put.len() <= find.len(),
+        "{put:?} does not fit in the place of {find:?}"
+    );
+    let places: Vec<usize> = wasm
+        .windows(find.len())
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == find.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(places.len(), 1, "{id}: {find:?} has to be there once");
+    let place = &mut wasm[places[0]..places[0] + find.len()];
+    place.fill(b' ');
+    place[..put.len()].copy_from_slice(put.as_bytes());
+}

@@ -1,0 +1,364 @@
+//! A server and its vendors, apart from those of every other test.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use genvid_testkit::{Fault, Handle, Options, Profile, Simulators, Vendor};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    client::Client,
+    plugins::{self, Edit},
+    server::{self, Launch, Server},
+    text,
+};
+
+/// Token of the usual local user.
+pub(crate) const TOKEN: &str = "gv_e2e0000000000000000000000000000000000000000test";
+/// What the usual short film says.
+pub(crate) const WORDS: &str = "Cold water, all day. Try Aurora now.";
+
+/// What a world is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    profile: Profile,
+    env: Vec<(String, String)>,
+    config: String,
+    callbacks: bool,
+    edits: Vec<Edit>,
+    guest: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            // Long enough for the answer of the creating call to be written down before the
+            // vendor's callback comes; short enough for hundreds of films.
+            profile: Profile {
+                render: Duration::from_millis(300),
+                speak: Duration::from_millis(20),
+                write: Duration::from_millis(100),
+                distinct_films: false,
+                ..Profile::instant()
+            },
+            env: Vec::new(),
+            config: String::new(),
+            callbacks: true,
+            edits: Vec::new(),
+            guest: false,
+        }
+    }
+}
+
+impl Setup {
+    /// How quick the vendors are.
+    pub(crate) fn profile(mut self, change: impl FnOnce(&mut Profile)) -> Self {
+        change(&mut self.profile);
+        self
+    }
+
+    /// A setting by environment, for example `jobs.retry_base_ms`.
+    pub(crate) fn set(mut self, path: &str, value: impl ToString) -> Self {
+        let name = format!("GENVID__{}", path.replace('.', "__").to_uppercase());
+        self.env.push((name, value.to_string()));
+        self
+    }
+
+    /// More lines for the settings file.
+    pub(crate) fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self
+    }
+
+    /// The server has no public address: vendors cannot call back.
+    pub(crate) fn without_callbacks(mut self) -> Self {
+        self.callbacks = false;
+        self
+    }
+
+    /// Changes a plugin's manifest.
+    pub(crate) fn manifest(
+        mut self,
+        id: &'static str,
+        find: &'static str,
+        put: &'static str,
+    ) -> Self {
+        self.edits.push(Edit { id, find, put });
+        self
+    }
+
+    /// Installs the guest that misbehaves on request, too.
+    pub(crate) fn with_guest(mut self) -> Self {
+        self.guest = true;
+        self
+    }
+
+    /// Starts everything.
+    pub(crate) async fn start(self) -> World {
+        let world = self.start_vendors().await;
+        world.with_server().await
+    }
+
+    /// Starts the vendors only, with everything prepared for a server.
+    pub(crate) async fn start_vendors(self) -> World {
+        let folder = TempDir::with_prefix("genvid-e2e-").expect("a folder for the world");
+        let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let options = Options {
+            profile: self.profile,
+            // Films of equal length are the same film in every world: encoded once.
+            data_dir: Some(kept.join("e2e-vendors")),
+            ..Options::default()
+        };
+        let vendors = Simulators::start(options)
+            .await
+            .expect("the simulators start");
+        let simulators = folder.path().join("simulators.json");
+        write_json(
+            &simulators,
+            &json!({"pid": std::process::id(), "simulators": vendors.urls()}),
+        );
+        plugins::install(&folder.path().join("plugins"), &self.edits, self.guest);
+        let data = folder.path().join("data");
+        share_compiled_plugins(&data, &kept.join("e2e-compiled"));
+        let config = folder.path().join("genvid.toml");
+        std::fs::write(&config, format!("{CONFIG}{}", self.config)).expect("a settings file");
+        let port = server::free_port();
+        let mut env: Vec<(String, String)> = USUAL
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        if self.callbacks {
+            let url = format!("http://127.0.0.1:{port}");
+            env.push(("GENVID__SERVER__PUBLIC_URL".to_owned(), url));
+        }
+        env.extend(self.env);
+        let launch = Launch {
+            plugins: folder.path().join("plugins"),
+            data,
+            config,
+            simulators,
+            env,
+            port,
+            user: None,
+            token: TOKEN.to_owned(),
+            folder: folder.path().to_owned(),
+        };
+        World {
+            server: None,
+            launch,
+            vendors,
+            keys: AtomicU32::new(0),
+            _folder: folder,
+        }
+    }
+}
+
+/// Settings that every world has: waits that a test can live with.
+const USUAL: [(&str, &str); 5] = [
+    ("GENVID__JOBS__RETRY_BASE_MS", "50"),
+    ("GENVID__JOBS__LEASE_SECONDS", "3"),
+    ("GENVID__SERVER__DRAIN_SECONDS", "3"),
+    ("GENVID__MEDIA__STUDIO_THREADS", "1"),
+    ("GENVID__GRAPHQL__MAX_COMPLEXITY", "20000"),
+];
+
+/// Simulators write down at once what they accept, so an empty look-up proves it soon.
+const CONFIG: &str = "\
+[providers.kling]
+settle_after_seconds = 1
+[providers.elevenlabs]
+settle_after_seconds = 1
+[providers.openai]
+settle_after_seconds = 1
+";
+
+/// A server and its vendors. Dropping it ends all of them.
+pub(crate) struct World {
+    // First, so that it ends before its vendors and its folder.
+    server: Option<Server>,
+    /// How the server is started.
+    pub(crate) launch: Launch,
+    vendors: Simulators,
+    keys: AtomicU32,
+    _folder: TempDir,
+}
+
+impl World {
+    /// With everything as usual.
+    pub(crate) async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    async fn with_server(mut self) -> Self {
+        // Somebody may have taken the port between choosing and listening.
+        for _ in 0..3 {
+            match Server::try_start(&self.launch).await {
+                Ok(server) => {
+                    self.server = Some(server);
+                    return self;
+                }
+                Err(why) if why.contains("cannot listen") => self.move_to_another_port(),
+                Err(why) => panic!("the server does not start: {why}"),
+            }
+        }
+        panic!("no port is free");
+    }
+
+    fn move_to_another_port(&mut self) {
+        let (old, new) = (self.launch.port, server::free_port());
+        self.launch.port = new;
+        for (_, value) in &mut self.launch.env {
+            *value = value.replace(&format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}"));
+        }
+    }
+
+    /// The server; panics while there is none.
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    /// The server, to be ended.
+    pub(crate) fn server_mut(&mut self) -> &mut Server {
+        self.server.as_mut().expect("the server runs")
+    }
+
+    /// A client that is signed in at the server as it runs now.
+    pub(crate) fn client(&self) -> Client {
+        self.server().client()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill();
+        }
+    }
+
+    /// Starts the server again, on the same port and the same data.
+    pub(crate) async fn start_again(&mut self) {
+        self.kill();
+        self.server = Some(Server::start(&self.launch).await);
+    }
+
+    /// SIGKILL and a new start.
+    pub(crate) async fn kill_and_start_again(&mut self) {
+        self.kill();
+        self.start_again().await;
+    }
+
+    /// The controls of a vendor.
+    pub(crate) fn vendor(&self, vendor: Vendor) -> Handle {
+        self.vendors.vendor(vendor)
+    }
+
+    /// Arms faults at a vendor.
+    pub(crate) fn fault(&self, vendor: Vendor, faults: impl IntoIterator<Item = Fault>) {
+        let faults = faults.into_iter().collect();
+        self.vendor(vendor)
+            .add_faults(faults)
+            .expect("faults of that vendor");
+    }
+
+    /// Whether every armed fault has struck.
+    pub(crate) fn assert_faults_struck(&self, vendor: Vendor) {
+        let left = self.vendor(vendor).faults();
+        assert!(left.is_empty(), "never struck: {left:?}");
+    }
+
+    /// An idempotency key that this world has not used.
+    pub(crate) fn key(&self) -> String {
+        format!("key-{}", self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The wish for a short film of `project`, with `more` on top.
+    pub(crate) fn wish(&self, project: &str, more: Value) -> Value {
+        let mut wish = json!({
+            "projectId": project, "script": WORDS, "language": "en", "aspect": "PORTRAIT",
+            "subtitles": "NONE", "idempotencyKey": self.key(),
+        });
+        lay(&mut wish, more);
+        wish
+    }
+
+    /// Has a short film made; its job.
+    pub(crate) async fn film(&self, more: Value) -> String {
+        let client = self.client();
+        let project = client.project().await;
+        client
+            .start("GenerateVideo", self.wish(&project, more))
+            .await
+    }
+
+    /// Has a script written; its job.
+    pub(crate) async fn script(&self, more: Value) -> String {
+        let mut wish = json!({
+            "brief": "A steel bottle that keeps water cold.", "language": "en", "maxSeconds": 8,
+            "idempotencyKey": self.key(),
+        });
+        lay(&mut wish, more);
+        self.client().start("GenerateScript", wish).await
+    }
+
+    /// Has a text spoken; its job.
+    pub(crate) async fn voice(&self, more: Value) -> String {
+        let mut wish = json!({"text": WORDS, "language": "en", "idempotencyKey": self.key()});
+        lay(&mut wish, more);
+        self.client().start("GenerateVoice", wish).await
+    }
+
+    /// How often a route of a vendor was called, whatever came of it.
+    pub(crate) fn calls(&self, vendor: Vendor, route: &str) -> u64 {
+        let requests: BTreeMap<String, u64> = self.vendor(vendor).invoice().requests;
+        requests.get(route).copied().unwrap_or(0)
+    }
+
+    /// What a vendor has on its bill.
+    pub(crate) fn billed(&self, vendor: Vendor) -> u64 {
+        self.vendor(vendor).invoice().billed
+    }
+
+    /// How often a vendor started work.
+    pub(crate) fn accepted(&self, vendor: Vendor) -> u64 {
+        self.vendor(vendor).invoice().accepted
+    }
+
+    /// What `/readyz` says.
+    pub(crate) async fn health(&self) -> Value {
+        self.client().get_json("/readyz").await
+    }
+
+    /// The database, for looking into it from outside.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.launch.data.join("genvid.db")
+    }
+}
+
+fn lay(under: &mut Value, over: Value) {
+    for (name, value) in over.as_object().into_iter().flatten() {
+        under[name] = value.clone();
+    }
+}
+
+fn write_json(path: &Path, value: &Value) {
+    std::fs::write(path, value.to_string()).expect("a place for a file");
+}
+
+/// Compiling the plugins takes seconds, and every world has the same ones.
+fn share_compiled_plugins(data: &Path, shared: &Path) {
+    std::fs::create_dir_all(shared).expect("a folder for compiled plugins");
+    let mut only_ours = std::fs::metadata(shared).expect("its rights").permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut only_ours, 0o700);
+    std::fs::set_permissions(shared, only_ours).expect("its rights can be changed");
+    std::fs::create_dir_all(data).expect("a data folder");
+    std::os::unix::fs::symlink(shared, data.join("plugin-cache")).expect("a link to it");
+}
+
+/// The status of a job.
+pub(crate) fn status(job: &Value) -> &str {
+    text(job, "/status")
+}

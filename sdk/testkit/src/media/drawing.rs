@@ -36,6 +36,26 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
+/// Breaks lines of wide characters, which have no blanks to break at: at most `width`
+/// characters each, and no mark at the beginning of a line.
+fn wrapped(text: &str, width: f64) -> String {
+    if !text.chars().any(is_wide) {
+        return text.to_owned();
+    }
+    let mut lines = String::new();
+    let mut used = 0.0;
+    for character in text.chars() {
+        let size = if character.is_ascii() { 0.6 } else { 1.0 };
+        if used + size > width && (is_wide(character) || character == ' ') {
+            lines.push_str("\\N");
+            used = 0.0;
+        }
+        lines.push(character);
+        used += size;
+    }
+    lines
+}
+
 /// An ellipse as four curves.
 fn ellipse(x: f64, y: f64, rx: f64, ry: f64) -> String {
     const ROUND: f64 = 0.5523;
@@ -142,6 +162,7 @@ pub(super) fn script(film: &Film, has_wide_font: bool) -> String {
                 continue;
             }
         }
+        let text = wrapped(&text, (width - 40.0) / title);
         script.event(
             5,
             phrase.start,
@@ -254,4 +275,23 @@ pub(super) fn excerpt(text: &str, seconds: f64) -> Vec<Phrase> {
         start: 0.0,
         end: seconds,
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_text_is_broken_and_marks_stay_at_the_end() {
+        assert_eq!(wrapped("Meet the bottle", 4.0), "Meet the bottle");
+        assert_eq!(
+            wrapped("认识一下这个水瓶，它能保冷", 8.0),
+            "认识一下这个水瓶，\\N它能保冷"
+        );
+    }
+
+    #[test]
+    fn words_cannot_change_the_script() {
+        assert_eq!(escaped("{\\pos(0,0)}\n!"), "(/pos(0,0)) !");
+    }
 }

@@ -175,14 +175,14 @@ fn subject(user: &str) -> (String, Vec<String>) {
         .split([
             '\n', '.', ',', ';', '。', '，', '；', '！', '!', '?', '？', '、',
         ])
-        .map(|part| {
-            // Of `label: value` only the value counts.
-            let value = match part.split_once([':', '：']) {
-                Some((label, value)) if label.trim().chars().count() <= 24 => value,
-                _ => part,
-            };
-            value.trim().to_owned()
+        .flat_map(|part| match part.split_once([':', '：']) {
+            // Of `label: value` only the value counts; a longer beginning is a thought of
+            // its own.
+            Some((label, value)) if label.trim().chars().count() <= 24 => vec![value],
+            Some((start, rest)) => vec![start, rest],
+            None => vec![part],
         })
+        .map(|part| part.trim().to_owned())
         .filter(|part| part.chars().any(char::is_alphanumeric))
         .take(40)
         .collect();
@@ -200,6 +200,9 @@ fn subject(user: &str) -> (String, Vec<String>) {
     }
     for (split, glue) in [
         (" - ", ""),
+        (" is an ", "an "),
+        (" is a ", "a "),
+        (" is the ", "the "),
         (" that ", ""),
         (" which ", ""),
         (" with ", "with "),
@@ -257,6 +260,15 @@ mod tests {
         );
         assert_eq!((brief.product.as_str(), brief.seconds), ("A desk lamp", 12));
         assert_eq!(brief.language, Language::Chinese);
+        let brief = Brief::read(
+            "",
+            "HydroPeak is an insulated bottle for hikers: cold for a day",
+        );
+        assert_eq!(brief.product, "HydroPeak");
+        assert_eq!(
+            brief.points,
+            ["an insulated bottle for hikers", "cold for a day"]
+        );
         let brief = Brief::read("Write in zh-CN", "a bottle");
         assert_eq!(brief.language, Language::Chinese);
         let brief = Brief::read("", "一款保冷水瓶，保冷二十四小时");

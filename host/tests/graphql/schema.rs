@@ -249,9 +249,3 @@ async fn the_operations_of_the_documents_run() {
     }
     assert!(names.len() >= 20, "{names:?}");
 }
-
-#[test]
-fn write_them() {
-    fs::write(repository("graphql/schema.graphql"), graphql::sdl()).unwrap();
-    fs::write(repository("graphql/ERRORS.md"), errors_page()).unwrap();
-}

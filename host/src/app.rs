@@ -9,11 +9,13 @@ use std::{
 };
 
 use anyhow::Context;
+use axum::serve::ListenerExt;
 use genvid_media::{
     BlobStore, FolderOptions, FolderStore, Signer,
     ffmpeg::{Studio, StudioOptions, Tools},
 };
 use genvid_runtime::{Grant, Runtime};
+use genvid_transport::SchemaTypes;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -25,8 +27,7 @@ use crate::{
     accounts,
     adapters::sql::Database,
     config::{self, Settings},
-    graphql,
-    http,
+    graphql, http,
     ids::NodeId,
     jobs::{self, advance::Advance, bus::Bus},
     media::Links,
@@ -73,10 +74,19 @@ impl App {
 
         let listener = TcpListener::bind((settings.server.bind, settings.server.port))
             .await
-            .with_context(|| format!("cannot listen on {}:{}", settings.server.bind, settings.server.port))?;
+            .with_context(|| {
+                format!(
+                    "cannot listen on {}:{}",
+                    settings.server.bind, settings.server.port
+                )
+            })?;
         let address = listener.local_addr()?;
         let configured = settings.server.public_url.trim_end_matches('/').to_owned();
-        let url = if configured.is_empty() { format!("http://{address}") } else { configured.clone() };
+        let url = if configured.is_empty() {
+            format!("http://{address}")
+        } else {
+            configured.clone()
+        };
 
         let mut secret = vec![0_u8; 32];
         rand::Rng::fill_bytes(&mut rand::rng(), &mut secret);
@@ -116,7 +126,12 @@ impl App {
             None
         } else {
             let wanted = Some(settings.development.token.clone()).filter(|token| !token.is_empty());
-            Some(accounts.local_user(&settings.development.user, wanted).await?.1)
+            Some(
+                accounts
+                    .local_user(&settings.development.user, wanted)
+                    .await?
+                    .1,
+            )
         };
 
         let advance = Advance {
@@ -132,8 +147,8 @@ impl App {
         let gauge = worker.gauge();
 
         let transport = genvid_transport::Shutdown::new();
-        let schema = graphql::schema(
-            graphql::Services {
+        let executor = graphql::executor(
+            &graphql::Services {
                 accounts: accounts.clone(),
                 projects,
                 jobs: jobs.clone(),
@@ -147,9 +162,9 @@ impl App {
             },
         );
         let router = http::router(http::Parts {
-            schema,
+            executor,
             accounts,
-            transport: transport_options(&settings, transport.clone()),
+            transport: transport_options(&settings, transport.clone())?,
             database,
             blobs,
             links,
@@ -204,6 +219,12 @@ async fn serve(
     router: axum::Router,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
+    // Events are small frames: none of them waits for a fuller packet.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection sends in bursts");
+        }
+    });
     axum::serve(listener, router)
         .with_graceful_shutdown(async move {
             // An error means that the app is gone, which is a stop too.
@@ -215,9 +236,10 @@ async fn serve(
 fn transport_options(
     settings: &Settings,
     shutdown: genvid_transport::Shutdown,
-) -> genvid_transport::Options {
+) -> anyhow::Result<genvid_transport::Options> {
     let defaults = genvid_transport::Options::default();
-    genvid_transport::Options {
+    Ok(genvid_transport::Options {
+        types: Some(SchemaTypes::from_sdl(&graphql::sdl())?),
         max_body_bytes: settings.graphql.max_body_kib << 10,
         limits: genvid_transport::DocumentLimits {
             depth: settings.graphql.max_depth,
@@ -225,23 +247,37 @@ fn transport_options(
             ..defaults.limits
         },
         max_sockets: settings.graphql.max_sockets,
-        graphiql: settings.graphql.graphiql.then(|| genvid_transport::Graphiql {
-            title: "Genvid".to_owned(),
-            endpoint: "/graphql".to_owned(),
-        }),
+        graphiql: settings
+            .graphql
+            .graphiql
+            .then(|| genvid_transport::Graphiql {
+                title: "Genvid".to_owned(),
+                endpoint: "/graphql".to_owned(),
+            }),
         shutdown,
         ..defaults
-    }
+    })
 }
 
 async fn open_blobs(settings: &Settings, root: PathBuf) -> anyhow::Result<Arc<dyn BlobStore>> {
-    let options = FolderOptions { root, max_bytes: settings.media.max_mib << 20 };
-    Ok(Arc::new(FolderStore::open(options).await.context("cannot use the media folder")?))
+    let options = FolderOptions {
+        root,
+        max_bytes: settings.media.max_mib << 20,
+    };
+    Ok(Arc::new(
+        FolderStore::open(options)
+            .await
+            .context("cannot use the media folder")?,
+    ))
 }
 
 async fn open_studio(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Studio> {
     let given = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
-    let tools = Tools::locate(given(&settings.media.ffmpeg), given(&settings.media.ffprobe)).await?;
+    let tools = Tools::locate(
+        given(&settings.media.ffmpeg),
+        given(&settings.media.ffprobe),
+    )
+    .await?;
     let options = StudioOptions {
         concurrency: settings.media.studio_concurrency,
         threads: settings.media.studio_threads,
@@ -289,8 +325,11 @@ pub async fn load_plugins(settings: &Settings) -> anyhow::Result<(Runtime, Regis
         match configure(&component, &wanted) {
             Ok((plugin, disabled)) => {
                 tracing::info!(
-                    provider = id, version = component.manifest().version,
-                    digest = &component.digest()[..12], disabled, "plugin loaded"
+                    provider = id,
+                    version = component.manifest().version,
+                    digest = &component.digest()[..12],
+                    disabled,
+                    "plugin loaded"
                 );
                 providers.push(Provider {
                     concurrency: wanted
@@ -308,14 +347,20 @@ pub async fn load_plugins(settings: &Settings) -> anyhow::Result<(Runtime, Regis
     }
     let place = |provider: &Provider| {
         let order = &settings.plugins.order;
-        let named = order.iter().position(|id| id == provider.id()).unwrap_or(order.len());
+        let named = order
+            .iter()
+            .position(|id| id == provider.id())
+            .unwrap_or(order.len());
         (named, provider.id().to_owned())
     };
     providers.sort_by_key(place);
     providers.dedup_by(|later, earlier| {
         let twice = later.id() == earlier.id();
         if twice {
-            tracing::error!(provider = later.id(), "installed twice; the first file is used");
+            tracing::error!(
+                provider = later.id(),
+                "installed twice; the first file is used"
+            );
         }
         twice
     });
@@ -349,7 +394,11 @@ fn configure(
         // A vendor with two doors (a key, or a signed token) is usable with one of them.
         complete |= whole;
     }
-    if let Some(name) = manifest.webhook.as_ref().and_then(|webhook| webhook.verify.secret()) {
+    if let Some(name) = manifest
+        .webhook
+        .as_ref()
+        .and_then(|webhook| webhook.verify.secret())
+    {
         find(name)?;
     }
     let disabled = (!complete).then(|| format!("is not configured: set {}", missing.join(", ")));
@@ -376,7 +425,11 @@ fn configure(
 
 fn plugin_files(settings: &Settings) -> anyhow::Result<Vec<PathBuf>> {
     let folders = if settings.plugins.dirs.is_empty() {
-        config::usual_plugin_folders().into_iter().filter(|folder| folder.is_dir()).take(1).collect()
+        config::usual_plugin_folders()
+            .into_iter()
+            .filter(|folder| folder.is_dir())
+            .take(1)
+            .collect()
     } else {
         settings.plugins.dirs.clone()
     };
@@ -391,7 +444,10 @@ fn plugin_files(settings: &Settings) -> anyhow::Result<Vec<PathBuf>> {
             .with_context(|| format!("cannot read the plugin folder {}", folder.display()))?;
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "wasm") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "wasm")
+            {
                 files.push(path);
             }
         }

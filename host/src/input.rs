@@ -16,7 +16,10 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// Adds one.
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { field: field.into(), message: message.into() });
+        self.0.push(Problem {
+            field: field.into(),
+            message: message.into(),
+        });
     }
 
     /// Only one.
@@ -41,8 +44,14 @@ impl Problems {
                 },
             );
         } else if length > longest {
-            self.add(field, format!("must have at most {longest} characters; it has {length}"));
-        } else if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            self.add(
+                field,
+                format!("must have at most {longest} characters; it has {length}"),
+            );
+        } else if text
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        {
             self.add(field, "must not contain control characters");
         }
         text.to_owned()

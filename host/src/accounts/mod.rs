@@ -97,7 +97,12 @@ impl Service {
             .await?;
         let token = token.unwrap_or_else(new_token);
         self.database
-            .add_token(user.id, hash(&token), "local development".to_owned(), time::now())
+            .add_token(
+                user.id,
+                hash(&token),
+                "local development".to_owned(),
+                time::now(),
+            )
             .await?;
         Ok((user, token))
     }

@@ -18,7 +18,12 @@ use crate::config::{self, LogFormat, Settings};
 /// Start with `genvid dev`: it needs no account and no set-up, makes videos with simulated
 /// vendors, and prints where to look. `genvid serve` is the real server.
 #[derive(Parser)]
-#[command(name = "genvid", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "genvid",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,16 +35,24 @@ enum Command {
     ///
     /// Vendors' keys come from the environment, for example HEYGEN_API_KEY, KLING_API_KEY,
     /// ELEVENLABS_API_KEY, OPENAI_API_KEY. A provider without its key is listed as not available.
-    #[command(after_help = "Examples:\n  HEYGEN_API_KEY=… genvid serve --port 8080 --data-dir /var/lib/genvid\n  genvid serve --simulators simulators.json   # vendors that `genvid simulate` plays elsewhere")]
+    #[command(
+        after_help = "Examples:\n  HEYGEN_API_KEY=… genvid serve --port 8080 --data-dir /var/lib/genvid\n  genvid serve --simulators simulators.json   # vendors that `genvid simulate` plays elsewhere"
+    )]
     Serve(Serve),
     /// Run the server with simulated vendors and a local user, and print where to look.
-    #[command(after_help = "Example:\n  genvid dev --port 8080\n  then open the printed GraphiQL link.")]
+    #[command(
+        after_help = "Example:\n  genvid dev --port 8080\n  then open the printed GraphiQL link."
+    )]
     Dev(Dev),
     /// Make one video from script to file with simulated vendors, as a client of the public API.
-    #[command(after_help = "Example:\n  genvid demo --out my-video\n  genvid demo --json | tail -n 1")]
+    #[command(
+        after_help = "Example:\n  genvid demo --out my-video\n  genvid demo --json | tail -n 1"
+    )]
     Demo(demo::Options),
     /// Run only the vendors' simulators, for servers that run elsewhere.
-    #[command(after_help = "Example:\n  genvid simulate --ready-file simulators.json &\n  genvid serve --simulators simulators.json")]
+    #[command(
+        after_help = "Example:\n  genvid simulate --ready-file simulators.json &\n  genvid serve --simulators simulators.json"
+    )]
     Simulate(Simulate),
     /// Print the GraphQL schema.
     Schema,
@@ -85,7 +98,12 @@ struct Serve {
     #[arg(long, value_name = "EMAIL")]
     local_user: Option<String>,
     /// That user's token, so that it stays the same over restarts.
-    #[arg(long, value_name = "TOKEN", env = "GENVID_LOCAL_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "GENVID_LOCAL_TOKEN",
+        hide_env_values = true
+    )]
     local_token: Option<String>,
 }
 
@@ -136,7 +154,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // Only one provider is compiled in; naming it keeps that a choice.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("genvid: cannot start threads: {error}");
@@ -168,7 +189,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let settings = common.settings(&[])?;
             start_log(&settings);
             crate::adapters::sql::Database::open(&settings.data.dir).await?;
-            println!("The database in {} is up to date.", settings.data.dir.display());
+            println!(
+                "The database in {} is up to date.",
+                settings.data.dir.display()
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Plugin(command) => plugin::run(command).await,
@@ -185,7 +209,11 @@ impl Common {
         let mut flags: Vec<(&str, String)> = more.to_vec();
         let text = |path: &PathBuf| path.display().to_string();
         flags.extend(self.data_dir.iter().map(|dir| ("data.dir", text(dir))));
-        flags.extend(self.log_format.iter().map(|format| ("log.format", format.clone())));
+        flags.extend(
+            self.log_format
+                .iter()
+                .map(|format| ("log.format", format.clone())),
+        );
         flags.extend(self.log.iter().map(|filter| ("log.filter", filter.clone())));
         let mut settings = config::load(self.config.as_deref(), &flags)?;
         if !self.plugins.is_empty() {
@@ -206,13 +234,20 @@ impl Listen {
 
 /// Log lines go to standard error, so that standard output stays for results.
 fn start_log(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_new(&settings.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let pretty = match settings.log.format {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first log.
-    let _ = if pretty { builder.compact().try_init() } else { builder.json().try_init() };
+    let _ = if pretty {
+        builder.compact().try_init()
+    } else {
+        builder.json().try_init()
+    };
 }

@@ -33,7 +33,9 @@ enum Command {
     },
     /// Call one function of an installed plugin with this server's grant, and show what left
     /// and what came back. Calls that could cost money (submit) are not offered here.
-    #[command(after_help = "Examples:\n  genvid plugin call heygen check\n  genvid plugin call elevenlabs voices\n  genvid plugin call kling poll 831240…")]
+    #[command(
+        after_help = "Examples:\n  genvid plugin call heygen check\n  genvid plugin call elevenlabs voices\n  genvid plugin call kling poll 831240…"
+    )]
     Call {
         /// The plugin's id.
         plugin: String,
@@ -75,7 +77,8 @@ pub(super) async fn run(plugin: Plugin) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Inspect { file } => {
-            let wasm = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let wasm =
+                std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let runtime = genvid_runtime::Runtime::new(genvid_runtime::Options::default())?;
             let component = runtime.load(wasm).await?;
             let exports = component.exports();
@@ -94,7 +97,13 @@ pub(super) async fn run(plugin: Plugin) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
-        Command::Call { plugin, function, tasks, simulators, common } => {
+        Command::Call {
+            plugin,
+            function,
+            tasks,
+            simulators,
+            common,
+        } => {
             let mut settings = common.settings(&[])?;
             start_log(&settings);
             if let Some(file) = simulators {
@@ -111,14 +120,24 @@ pub(super) async fn run(plugin: Plugin) -> anyhow::Result<ExitCode> {
 }
 
 async fn call(provider: &Provider, function: &str, tasks: Vec<String>) -> anyhow::Result<ExitCode> {
-    let call = Call { assets: Arc::new(NoAssets), text: None, label: format!("command line {function}") };
+    let call = Call {
+        assets: Arc::new(NoAssets),
+        text: None,
+        label: format!("command line {function}"),
+    };
     let plugin = &provider.plugin;
     let answer = match function {
         "check" => shown(plugin.check(call).await),
         "poll" => {
             anyhow::ensure!(!tasks.is_empty(), "poll needs at least one task id");
-            let context = ContextArgs { client_ref: "command-line".to_owned(), callback_url: None };
-            let tasks = tasks.into_iter().map(|task| (task, context.clone())).collect();
+            let context = ContextArgs {
+                client_ref: "command-line".to_owned(),
+                callback_url: None,
+            };
+            let tasks = tasks
+                .into_iter()
+                .map(|task| (task, context.clone()))
+                .collect();
             let outcome = plugin.poll(call, tasks).await;
             let outcome = Outcome {
                 result: outcome.result.map(|answers| {
@@ -145,7 +164,11 @@ async fn call(provider: &Provider, function: &str, tasks: Vec<String>) -> anyhow
     };
     let good = answer.get("ok").is_some();
     println!("{}", serde_json::to_string_pretty(&answer)?);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn shown<T: serde::Serialize>(outcome: Outcome<T>) -> Value {
@@ -166,11 +189,15 @@ fn shown<T: serde::Serialize>(outcome: Outcome<T>) -> Value {
 
 fn kinds(provider: &Provider) -> Vec<&'static str> {
     use crate::providers::Kind;
-    [(Kind::Script, "script"), (Kind::Voice, "voice"), (Kind::Video, "video")]
-        .into_iter()
-        .filter(|(kind, _)| provider.serves(*kind))
-        .map(|(_, word)| word)
-        .collect()
+    [
+        (Kind::Script, "script"),
+        (Kind::Voice, "voice"),
+        (Kind::Video, "video"),
+    ]
+    .into_iter()
+    .filter(|(kind, _)| provider.serves(*kind))
+    .map(|(_, word)| word)
+    .collect()
 }
 
 fn row(provider: &Provider) -> Value {

@@ -35,12 +35,15 @@ impl Ready {
 
     /// A reader sees the whole file or none. It may hold a token, so only its owner reads it.
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
             .with_context(|| format!("cannot write the ready file {}", path.display()))?;
         serde_json::to_writer(&mut file, self)?;
         file.write_all(b"\n")?;
-        file.persist(path).with_context(|| format!("cannot write the ready file {}", path.display()))?;
+        file.persist(path)
+            .with_context(|| format!("cannot write the ready file {}", path.display()))?;
         Ok(())
     }
 

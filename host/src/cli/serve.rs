@@ -13,8 +13,18 @@ const LOCAL_USER: &str = "dev@localhost";
 
 pub(super) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let mut flags = options.listen.flags();
-    flags.extend(options.local_user.iter().map(|user| ("development.user", user.clone())));
-    flags.extend(options.local_token.iter().map(|token| ("development.token", token.clone())));
+    flags.extend(
+        options
+            .local_user
+            .iter()
+            .map(|user| ("development.user", user.clone())),
+    );
+    flags.extend(
+        options
+            .local_token
+            .iter()
+            .map(|token| ("development.token", token.clone())),
+    );
     if options.simulators.is_some() && options.local_user.is_none() {
         flags.push(("development.user", LOCAL_USER.to_owned()));
     }
@@ -28,7 +38,10 @@ pub(super) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
         tracing::warn!("vendors are simulated; nothing is really made or billed");
     }
     let app = App::start(settings).await?;
-    let ready = Ready { simulators: played, ..Ready::of_server(&app.url, app.token.clone()) };
+    let ready = Ready {
+        simulators: played,
+        ..Ready::of_server(&app.url, app.token.clone())
+    };
     if let Some(path) = &options.listen.ready_file {
         ready.write(path)?;
     }
@@ -53,8 +66,10 @@ pub(super) async fn dev(options: Dev) -> anyhow::Result<ExitCode> {
     let played = simulators::urls(&simulators);
     simulators::reroute(&mut settings, &played);
     let app = App::start(settings).await?;
-    let ready =
-        Ready { simulators: played.clone(), ..Ready::of_server(&app.url, app.token.clone()) };
+    let ready = Ready {
+        simulators: played.clone(),
+        ..Ready::of_server(&app.url, app.token.clone())
+    };
     if let Some(path) = &options.listen.ready_file {
         ready.write(path)?;
     }

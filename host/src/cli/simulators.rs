@@ -28,11 +28,16 @@ pub(super) async fn simulate(options: Simulate) -> anyhow::Result<ExitCode> {
         println!("  {id:<11} {url}");
     }
     if let Some(path) = &options.ready_file {
-        let ready =
-            Ready { pid: std::process::id(), simulators: urls(&simulators), ..Ready::default() };
+        let ready = Ready {
+            pid: std::process::id(),
+            simulators: urls(&simulators),
+            ..Ready::default()
+        };
         ready.write(path)?;
     }
-    println!("Point a server at them: genvid serve --simulators FILE (see --ready-file). Ctrl-C stops.");
+    println!(
+        "Point a server at them: genvid serve --simulators FILE (see --ready-file). Ctrl-C stops."
+    );
     stopped().await;
     simulators.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -48,7 +53,13 @@ pub(super) async fn start(
         "realistic" => Profile::realistic(),
         _ => Profile::demo(),
     };
-    Simulators::start(Options { profile, data_dir, ports, ..Options::default() }).await
+    Simulators::start(Options {
+        profile,
+        data_dir,
+        ports,
+        ..Options::default()
+    })
+    .await
 }
 
 pub(super) fn urls(simulators: &Simulators) -> BTreeMap<String, String> {
@@ -67,14 +78,22 @@ pub(super) fn urls(simulators: &Simulators) -> BTreeMap<String, String> {
 /// Reroutes the vendors to simulators, with the keys that simulators take by default.
 pub(super) fn reroute(settings: &mut Settings, simulators: &BTreeMap<String, String>) {
     for vendor in Vendor::ALL {
-        let Some(url) = simulators.get(vendor.id()) else { continue };
-        let provider = settings.providers.entry(vendor.id().to_owned()).or_default();
+        let Some(url) = simulators.get(vendor.id()) else {
+            continue;
+        };
+        let provider = settings
+            .providers
+            .entry(vendor.id().to_owned())
+            .or_default();
         for host in Simulators::hosts(vendor) {
             provider.reroute.insert((*host).to_owned(), url.clone());
         }
         provider.settle_after_seconds.get_or_insert(SETTLE_SECONDS);
         for (name, secret) in default_secrets() {
-            provider.secrets.entry(name).or_insert_with(|| secret.into());
+            provider
+                .secrets
+                .entry(name)
+                .or_insert_with(|| secret.into());
         }
     }
 }

@@ -10,7 +10,14 @@ use figment::{
 use super::{DEFAULTS, Problem, Problems, Settings};
 
 /// Keys of `[providers.ID]` and what they hold.
-const PROVIDER_KEYS: &[&str] = &["enabled", "concurrency", "settle_after_seconds", "settings", "secrets", "reroute"];
+const PROVIDER_KEYS: &[&str] = &[
+    "enabled",
+    "concurrency",
+    "settle_after_seconds",
+    "settings",
+    "secrets",
+    "reroute",
+];
 
 /// Numbers with their least and greatest value.
 const RANGES: &[(&str, i128, i128)] = &[
@@ -36,11 +43,19 @@ const RANGES: &[(&str, i128, i128)] = &[
 ];
 
 pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
-    let mut checker = Checker { figment, problems: Vec::new() };
+    let mut checker = Checker {
+        figment,
+        problems: Vec::new(),
+    };
     let given: Value = match figment.extract() {
         Ok(value) => value,
         Err(error) => {
-            return Err(Problems(error.into_iter().map(|error| from_figment(&error)).collect()));
+            return Err(Problems(
+                error
+                    .into_iter()
+                    .map(|error| from_figment(&error))
+                    .collect(),
+            ));
         }
     };
     match Figment::from(Toml::string(DEFAULTS)).extract::<Value>() {
@@ -52,10 +67,18 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
             && let Some(number) = value.to_i128()
             && !(*least..=*most).contains(&number)
         {
-            checker.add(key, &value, format!("must be {least} to {most}; it is {number}"));
+            checker.add(
+                key,
+                &value,
+                format!("must be {least} to {most}; it is {number}"),
+            );
         }
     }
-    checker.text("server.bind", |text| text.parse::<std::net::IpAddr>().is_ok(), "must be an IP address");
+    checker.text(
+        "server.bind",
+        |text| text.parse::<std::net::IpAddr>().is_ok(),
+        "must be an IP address",
+    );
     checker.text(
         "server.public_url",
         |text| text.is_empty() || url::Url::parse(text).is_ok_and(|url| url.has_host()),
@@ -78,13 +101,20 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
     );
     checker.text(
         "development.token",
-        |text| text.is_empty() || (text.starts_with(crate::accounts::TOKEN_PREFIX) && text.len() >= 35),
+        |text| {
+            text.is_empty() || (text.starts_with(crate::accounts::TOKEN_PREFIX) && text.len() >= 35)
+        },
         "must begin with gv_ and have at least 32 more characters",
     );
     if checker.problems.is_empty() {
-        figment
-            .extract()
-            .map_err(|error| Problems(error.into_iter().map(|error| from_figment(&error)).collect()))
+        figment.extract().map_err(|error| {
+            Problems(
+                error
+                    .into_iter()
+                    .map(|error| from_figment(&error))
+                    .collect(),
+            )
+        })
     } else {
         Err(Problems(checker.problems))
     }
@@ -98,11 +128,17 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn add(&mut self, key: &str, value: &Value, message: impl Into<String>) {
         let source = self.source(value.tag());
-        self.problems.push(Problem { key: key.to_owned(), message: message.into(), source });
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            message: message.into(),
+            source,
+        });
     }
 
     fn source(&self, tag: Tag) -> String {
-        let Some(metadata) = self.figment.get_metadata(tag) else { return "settings".to_owned() };
+        let Some(metadata) = self.figment.get_metadata(tag) else {
+            return "settings".to_owned();
+        };
         match &metadata.source {
             Some(source) => source.to_string(),
             None => metadata.name.to_string(),
@@ -110,9 +146,15 @@ impl Checker<'_> {
     }
 
     fn table(&mut self, path: &str, defaults: &Value, given: &Value) {
-        let (Some(known), Some(keys)) = (defaults.as_dict(), given.as_dict()) else { return };
+        let (Some(known), Some(keys)) = (defaults.as_dict(), given.as_dict()) else {
+            return;
+        };
         for (key, value) in keys {
-            let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let place = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             if place == "providers" {
                 self.providers(value);
                 continue;
@@ -145,19 +187,33 @@ impl Checker<'_> {
                     "settings" | "secrets" | "reroute" => "a table",
                     _ => {
                         let hint = nearest(key, PROVIDER_KEYS.iter().copied());
-                        self.add(&place, value, format!("is not a setting of a provider{hint}"));
+                        self.add(
+                            &place,
+                            value,
+                            format!("is not a setting of a provider{hint}"),
+                        );
                         continue;
                     }
                 };
                 if kind(value) != wanted {
-                    self.add(&place, value, format!("must be {wanted}, not {}", kind(value)));
+                    self.add(
+                        &place,
+                        value,
+                        format!("must be {wanted}, not {}", kind(value)),
+                    );
                 } else if key == "concurrency" {
-                    if !value.to_u128().is_some_and(|number| (1..=10_000).contains(&number)) {
+                    if !value
+                        .to_u128()
+                        .is_some_and(|number| (1..=10_000).contains(&number))
+                    {
                         self.add(&place, value, "must be 1 to 10000");
                     }
                 } else if key == "reroute" {
                     for (host, to) in value.as_dict().into_iter().flatten() {
-                        if to.as_str().is_none_or(|text| url::Url::parse(text).is_err()) {
+                        if to
+                            .as_str()
+                            .is_none_or(|text| url::Url::parse(text).is_err())
+                        {
                             self.add(&format!("{place}.{host}"), to, "must be an absolute URL");
                         }
                     }
@@ -180,10 +236,10 @@ fn from_figment(error: &figment::Error) -> Problem {
     Problem {
         key: error.path.join("."),
         message: error.kind.to_string(),
-        source: error
-            .metadata
-            .as_ref()
-            .map_or_else(|| "settings".to_owned(), |metadata| metadata.name.to_string()),
+        source: error.metadata.as_ref().map_or_else(
+            || "settings".to_owned(),
+            |metadata| metadata.name.to_string(),
+        ),
     }
 }
 
@@ -246,7 +302,10 @@ mod tests {
         )
         .expect_err("bad")
         .0;
-        let told: Vec<_> = problems.iter().map(|p| format!("{} {}", p.key, p.message)).collect();
+        let told: Vec<_> = problems
+            .iter()
+            .map(|p| format!("{} {}", p.key, p.message))
+            .collect();
         for wanted in [
             "server.prot is not a setting; did you mean port?",
             "server.port must be 0 to 65535; it is 70000",
@@ -256,7 +315,10 @@ mod tests {
             "providers.heygen.enabled must be true or false, not text",
             "providers.heygen.reroute.a must be an absolute URL",
         ] {
-            assert!(told.iter().any(|line| line == wanted), "{wanted} is missing from {told:#?}");
+            assert!(
+                told.iter().any(|line| line == wanted),
+                "{wanted} is missing from {told:#?}"
+            );
         }
     }
 }

@@ -44,7 +44,11 @@ impl std::fmt::Display for Problems {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "the settings cannot be used:")?;
         for problem in &self.0 {
-            write!(formatter, "\n  {} ({}): {}", problem.key, problem.source, problem.message)?;
+            write!(
+                formatter,
+                "\n  {} ({}): {}",
+                problem.key, problem.source, problem.message
+            )?;
         }
         Ok(())
     }
@@ -104,20 +108,35 @@ pub fn secret(
             .map(|text| Some(text.trim().to_owned().into()))
             .map_err(|error| format!("{name}_FILE: cannot read {}: {error}", path.display()));
     }
-    Ok(std::env::var(name).ok().filter(|text| !text.is_empty()).map(Into::into))
+    Ok(std::env::var(name)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .map(Into::into))
 }
 
 /// This user's folder for what can be made again, such as compiled plugins.
 #[must_use]
 pub fn user_cache() -> PathBuf {
-    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let named = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    named.or_else(home).unwrap_or_else(std::env::temp_dir).join("genvid")
+    named
+        .or_else(home)
+        .unwrap_or_else(std::env::temp_dir)
+        .join("genvid")
 }
 
 /// Folders in which plugins are looked for when the settings name none.
 #[must_use]
 pub fn usual_plugin_folders() -> Vec<PathBuf> {
-    let Ok(binary) = std::env::current_exe() else { return Vec::new() };
-    binary.ancestors().skip(1).take(3).map(|folder| folder.join("plugins")).collect()
+    let Ok(binary) = std::env::current_exe() else {
+        return Vec::new();
+    };
+    binary
+        .ancestors()
+        .skip(1)
+        .take(3)
+        .map(|folder| folder.join("plugins"))
+        .collect()
 }

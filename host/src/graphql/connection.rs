@@ -72,7 +72,7 @@ pub(super) struct PageInfo {
 
 /// One entry of a page, with its place in the list.
 #[derive(Debug, SimpleObject)]
-#[graphql(name_type)]
+#[graphql(name_type, serial)]
 pub(super) struct Edge<T: OutputType + Named> {
     /// The entry's place. Opaque, and good for as long as the entry exists.
     pub(super) cursor: String,
@@ -82,7 +82,7 @@ pub(super) struct Edge<T: OutputType + Named> {
 
 /// A page of a list.
 #[derive(Debug, SimpleObject)]
-#[graphql(name_type, complex)]
+#[graphql(name_type, complex, serial)]
 pub(super) struct Connection<T: OutputType + Named> {
     /// The entries with their cursors.
     edges: Vec<Edge<T>>,

@@ -21,7 +21,7 @@ pub(super) struct JobEvent(Arc<Event>);
 
 /// Something that happened to a job. Events of a job are numbered without a gap; whoever
 /// holds them all up to `seq` knows everything that was told until then.
-#[Object]
+#[Object(serial)]
 impl JobEvent {
     /// The job that it is about.
     async fn job_id(&self) -> ID {

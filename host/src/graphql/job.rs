@@ -27,7 +27,7 @@ pub(super) struct Job(pub(super) Kin);
 
 /// One thing that a user asked for: a script, a voice track or a video. Follow it with
 /// `jobEvents`.
-#[Object]
+#[Object(serial)]
 impl Job {
     /// Opaque, begins with `job_`.
     pub(super) async fn id(&self) -> ID {
@@ -277,7 +277,7 @@ pub(super) struct JobError {
 }
 
 /// Why a job, a step or an attempt ended without a result.
-#[Object]
+#[Object(serial)]
 impl JobError {
     /// The class of failure, stable.
     async fn code(&self) -> FailureCode {

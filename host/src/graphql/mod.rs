@@ -4,6 +4,8 @@
 //! - only this folder and the transport know async-graphql;
 //! - errors are built in `error` alone, and codes come from the list in `codes`;
 //! - a resolver asks one service; relations of jobs are read by `family`, once for a page;
+//! - objects whose fields wait are `serial`: the engine puts fields that run side by side in
+//!   the order in which they finish, and an answer should have the order of its question;
 //! - every list has a page size, a greatest one, and a cost in proportion;
 //! - every type, field, argument and word is described for somebody who cannot see the code.
 
@@ -30,10 +32,14 @@ mod user;
 
 use std::sync::Arc;
 
-use async_graphql::{Data, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder};
+use async_graphql::{
+    Data, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder, ValidationMode,
+};
+
 pub use async_graphql::{Executor, Request, Response, Variables};
 pub use context::Caller;
 use futures::stream::BoxStream;
+use genvid_transport::Prevalidated;
 
 use crate::{
     accounts, jobs, media, projects,
@@ -109,10 +115,22 @@ impl Executor for Schema {
     }
 }
 
+/// What the transports run: documents that were validated before are not validated again.
+#[must_use]
+pub fn executor(services: &Services, limits: Limits) -> Prevalidated<Schema> {
+    let build = |mode| build(services.clone(), limits, mode);
+    Prevalidated::new(build(ValidationMode::Strict), build(ValidationMode::Fast))
+}
+
 /// The schema over these services.
 #[must_use]
 pub fn schema(services: Services, limits: Limits) -> Schema {
+    build(services, limits, ValidationMode::Strict)
+}
+
+fn build(services: Services, limits: Limits, mode: ValidationMode) -> Schema {
     let mut builder = builder()
+        .validation_mode(mode)
         .data(services)
         .data(family::Sightings::new())
         .limit_complexity(limits.complexity);

@@ -21,7 +21,7 @@ pub(super) struct Step {
 }
 
 /// One step of a job's plan.
-#[Object(name = "JobStep")]
+#[Object(name = "JobStep", serial)]
 impl Step {
     /// What it does.
     async fn kind(&self) -> StepKind {

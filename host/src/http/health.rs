@@ -27,7 +27,11 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Val
             })
         })
         .collect();
-    let status = if database.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if database.is_ok() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({
         "status": if database.is_ok() { "ready" } else { "unavailable" },
         "database": if database.is_ok() { "ok" } else { "failing" },

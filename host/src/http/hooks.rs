@@ -27,11 +27,19 @@ pub(super) async fn receive(
     if body.len() > MAX_BODY {
         return StatusCode::PAYLOAD_TOO_LARGE;
     }
-    let Some(provider) = shared.registry.find(&provider).filter(|p| p.plugin.exports().webhook) else {
+    let Some(provider) = shared
+        .registry
+        .find(&provider)
+        .filter(|p| p.plugin.exports().webhook)
+    else {
         return StatusCode::NOT_FOUND;
     };
     let now = time::now();
-    if let Err(refused) = provider.plugin.verify_webhook(&headers, &body, now.millis().unsigned_abs()) {
+    if let Err(refused) =
+        provider
+            .plugin
+            .verify_webhook(&headers, &body, now.millis().unsigned_abs())
+    {
         tracing::warn!(provider = provider.id(), %refused, "a callback was refused");
         return StatusCode::UNAUTHORIZED;
     }
@@ -40,7 +48,12 @@ pub(super) async fn receive(
         text: None,
         label: format!("callback {}", provider.id()),
     };
-    let hints = match provider.plugin.parse_webhook(call, &headers, &body).await.result {
+    let hints = match provider
+        .plugin
+        .parse_webhook(call, &headers, &body)
+        .await
+        .result
+    {
         Ok(hints) => hints,
         Err(error) => {
             tracing::warn!(provider = provider.id(), %error, "a callback could not be read");
@@ -48,20 +61,33 @@ pub(super) async fn receive(
         }
     };
     let digest = hex::encode(Sha256::digest(&body));
-    let delivery = hints.iter().find_map(|hint| hint.event_id.clone()).unwrap_or(digest);
-    let kept =
-        shared.database.keep_callback(provider.id().to_owned(), delivery, body.to_vec(), now).await;
+    let delivery = hints
+        .iter()
+        .find_map(|hint| hint.event_id.clone())
+        .unwrap_or(digest);
+    let kept = shared
+        .database
+        .keep_callback(provider.id().to_owned(), delivery, body.to_vec(), now)
+        .await;
     match kept {
         Ok(true) => {}
         Ok(false) => return StatusCode::NO_CONTENT,
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a callback could not be kept");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a callback could not be kept"
+            );
             return StatusCode::SERVICE_UNAVAILABLE;
         }
     }
     // The URL itself names the attempt; what the body says is for vendors that share one URL.
     look(&shared, provider.id(), attempt.parse().ok(), None).await;
-    for Hint { client_ref, task_id, .. } in hints {
+    for Hint {
+        client_ref,
+        task_id,
+        ..
+    } in hints
+    {
         let reference = client_ref.and_then(|text| text.parse().ok());
         look(&shared, provider.id(), reference, task_id.as_deref()).await;
     }
@@ -72,10 +98,17 @@ async fn look(shared: &Shared, provider: &str, reference: Option<AttemptId>, tas
     if reference.is_none() && task.is_none() {
         return;
     }
-    match shared.database.find_open_attempt(provider, reference, task).await {
+    match shared
+        .database
+        .find_open_attempt(provider, reference, task)
+        .await
+    {
         Ok(Some(attempt)) => {
             if let Err(error) = shared.database.wake_step(attempt.step, time::now()).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "a step could not be woken");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a step could not be woken"
+                );
             }
             for nudge in [Nudge::Look(attempt.job), Nudge::Work] {
                 // Without a worker in this process the table is looked at all the same.
@@ -84,7 +117,10 @@ async fn look(shared: &Shared, provider: &str, reference: Option<AttemptId>, tas
         }
         Ok(None) => {}
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "an attempt could not be found");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "an attempt could not be found"
+            );
         }
     }
 }

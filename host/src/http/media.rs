@@ -19,10 +19,17 @@ pub(super) async fn serve(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let grant = match shared.links.signer().verify(&key, &query, SystemTime::now()) {
+    let grant = match shared
+        .links
+        .signer()
+        .verify(&key, &query, SystemTime::now())
+    {
         Ok(grant) => grant,
         Err(LinkError::Expired) => {
-            return refuse(StatusCode::GONE, "This link has expired; ask the API for a new one.");
+            return refuse(
+                StatusCode::GONE,
+                "This link has expired; ask the API for a new one.",
+            );
         }
         Err(_) => return refuse(StatusCode::FORBIDDEN, "This link is not valid."),
     };
@@ -41,8 +48,14 @@ pub(super) async fn serve(
             return response;
         }
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a file could not be read");
-            return refuse(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read now.");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a file could not be read"
+            );
+            return refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The file cannot be read now.",
+            );
         }
     };
     let (status, length, content_range) = match blob.span {
@@ -60,12 +73,21 @@ pub(super) async fn serve(
         (header::CONTENT_TYPE, Some(blob.mime)),
         (header::CONTENT_LENGTH, Some(length.to_string())),
         (header::CONTENT_RANGE, content_range),
-        (header::CONTENT_DISPOSITION, Some(grant.disposition.header_value())),
+        (
+            header::CONTENT_DISPOSITION,
+            Some(grant.disposition.header_value()),
+        ),
         (header::ETAG, blob.sha256.map(|sum| format!("\"{sum}\""))),
         (header::ACCEPT_RANGES, Some("bytes".to_owned())),
-        (header::CACHE_CONTROL, Some("private, max-age=31536000, immutable".to_owned())),
+        (
+            header::CACHE_CONTROL,
+            Some("private, max-age=31536000, immutable".to_owned()),
+        ),
         // Whatever a vendor delivered must not run as a page of this origin.
-        (header::CONTENT_SECURITY_POLICY, Some("sandbox; default-src 'none'".to_owned())),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            Some("sandbox; default-src 'none'".to_owned()),
+        ),
     ] {
         if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
             answer.insert(name, value);

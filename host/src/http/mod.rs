@@ -15,22 +15,18 @@ use axum::{
 };
 use genvid_media::BlobStore;
 use genvid_runtime::Runtime;
+use genvid_transport::Prevalidated;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    accounts,
-    adapters::sql::Database,
-    graphql,
-    jobs::service::Nudge,
-    media::Links,
-    providers::Registry,
-    worker::Gauge,
+    accounts, adapters::sql::Database, graphql, jobs::service::Nudge, media::Links,
+    providers::Registry, worker::Gauge,
 };
 
 /// Everything that the doors lead to.
 pub struct Parts {
-    /// The GraphQL schema.
-    pub schema: graphql::Schema,
+    /// What runs GraphQL.
+    pub executor: Prevalidated<graphql::Schema>,
     /// Who is calling.
     pub accounts: accounts::Service,
     /// How GraphQL is served.
@@ -66,7 +62,7 @@ struct Shared {
 /// All doors.
 pub fn router(parts: Parts) -> Router {
     let authenticator = graphql::auth::TokenAuthenticator::new(parts.accounts);
-    let graphql = genvid_transport::router(parts.schema, authenticator, parts.transport);
+    let graphql = genvid_transport::router(parts.executor, authenticator, parts.transport);
     let shared = Shared {
         database: parts.database,
         blobs: parts.blobs,
@@ -89,7 +85,10 @@ pub fn router(parts: Parts) -> Router {
 }
 
 async fn schema() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::sdl())
+    (
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        graphql::sdl(),
+    )
 }
 
 /// Headers that are right for every answer.
@@ -99,9 +98,14 @@ async fn harden(mut response: axum::response::Response) -> axum::response::Respo
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
     ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -51,7 +51,10 @@ fn listen<K: std::hash::Hash + Eq>(
     topics: &DashMap<K, broadcast::Sender<Arc<Event>>>,
     key: K,
 ) -> broadcast::Receiver<Arc<Event>> {
-    topics.entry(key).or_insert_with(|| broadcast::channel(BACKLOG).0).subscribe()
+    topics
+        .entry(key)
+        .or_insert_with(|| broadcast::channel(BACKLOG).0)
+        .subscribe()
 }
 
 fn tell<K: std::hash::Hash + Eq>(
@@ -59,7 +62,9 @@ fn tell<K: std::hash::Hash + Eq>(
     key: K,
     event: &Arc<Event>,
 ) {
-    let unheard = topics.get(&key).is_some_and(|sender| sender.send(Arc::clone(event)).is_err());
+    let unheard = topics
+        .get(&key)
+        .is_some_and(|sender| sender.send(Arc::clone(event)).is_err());
     if unheard {
         // The last listener left: forget the topic, unless one came meanwhile.
         topics.remove_if(&key, |_, sender| sender.receiver_count() == 0);

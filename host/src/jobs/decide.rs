@@ -88,9 +88,11 @@ fn judge_word(error: &Error, trace: Trace) -> Verdict {
         Verdict::Refused(failure, then)
     };
     match &error.kind {
-        ErrorKind::InvalidInput(_) => {
-            refused(FailureCode::InvalidInput, "The provider refused the request.", Then::Stop)
-        }
+        ErrorKind::InvalidInput(_) => refused(
+            FailureCode::InvalidInput,
+            "The provider refused the request.",
+            Then::Stop,
+        ),
         ErrorKind::ContentRejected => refused(
             FailureCode::ContentRejected,
             "The provider's moderation refused the content.",
@@ -131,18 +133,24 @@ fn judge_word(error: &Error, trace: Trace) -> Verdict {
             "All slots at the provider are taken.",
             Then::WaitForSlot(wait.map(Duration::from_millis)),
         ),
-        ErrorKind::Unavailable => {
-            refused(FailureCode::ProviderUnavailable, "The provider is not available.", Then::Retry(None))
-        }
+        ErrorKind::Unavailable => refused(
+            FailureCode::ProviderUnavailable,
+            "The provider is not available.",
+            Then::Retry(None),
+        ),
         ErrorKind::OutcomeUnknown if trace.sent => {
             Verdict::Unconfirmed("The provider's answer was lost or unreadable.".to_owned())
         }
-        ErrorKind::OutcomeUnknown => {
-            refused(FailureCode::ProviderUnavailable, "The provider is not available.", Then::Retry(None))
-        }
+        ErrorKind::OutcomeUnknown => refused(
+            FailureCode::ProviderUnavailable,
+            "The provider is not available.",
+            Then::Retry(None),
+        ),
         ErrorKind::Unexpected | ErrorKind::Other(_) => {
-            let certainly_refused =
-                !trace.sent || trace.last_status.is_some_and(|status| (400..500).contains(&status));
+            let certainly_refused = !trace.sent
+                || trace
+                    .last_status
+                    .is_some_and(|status| (400..500).contains(&status));
             if certainly_refused {
                 refused(
                     FailureCode::ProviderRejected,
@@ -186,9 +194,14 @@ pub enum Sighting {
 pub fn judge_status(answer: Result<Status, Error>) -> Sighting {
     match answer {
         Ok(Status::Queued(progress) | Status::Running(progress)) => Sighting::Working {
-            fraction: progress.fraction.map(f64::from).filter(|f| (0.0..=1.0).contains(f)),
+            fraction: progress
+                .fraction
+                .map(f64::from)
+                .filter(|f| (0.0..=1.0).contains(f)),
             message: progress.message,
-            after: progress.poll_after_ms.map(|ms| Duration::from_millis(u64::from(ms))),
+            after: progress
+                .poll_after_ms
+                .map(|ms| Duration::from_millis(u64::from(ms))),
         },
         Ok(Status::Done(done)) => Sighting::Done(done),
         Ok(Status::Failed(error)) => Sighting::Failed(task_failure(&error)),
@@ -206,13 +219,18 @@ pub fn judge_status(answer: Result<Status, Error>) -> Sighting {
 /// decision: whether it is billed is the vendor's word, not ours.
 fn task_failure(error: &Error) -> Failure {
     let (code, message) = match &error.kind {
-        ErrorKind::ContentRejected => {
-            (FailureCode::ContentRejected, "The provider's moderation refused the content.")
-        }
-        ErrorKind::InvalidInput(_) => {
-            (FailureCode::InvalidInput, "The provider could not use the request.")
-        }
-        _ => (FailureCode::ProviderRejected, "The provider gave up on the task."),
+        ErrorKind::ContentRejected => (
+            FailureCode::ContentRejected,
+            "The provider's moderation refused the content.",
+        ),
+        ErrorKind::InvalidInput(_) => (
+            FailureCode::InvalidInput,
+            "The provider could not use the request.",
+        ),
+        _ => (
+            FailureCode::ProviderRejected,
+            "The provider gave up on the task.",
+        ),
     };
     let mut failure = Failure::new(code, message);
     failure.vendor_code = error.vendor_code.clone();
@@ -227,7 +245,9 @@ fn task_failure(error: &Error) -> Failure {
 #[must_use]
 pub fn backoff(base: Duration, tries: i64, vendor: Option<Duration>, jitter: f64) -> Duration {
     let exponent = u32::try_from(tries.clamp(1, 10) - 1).unwrap_or(0);
-    let wait = base.saturating_mul(1 << exponent).mul_f64(0.75 + jitter.clamp(0.0, 1.0) * 0.5);
+    let wait = base
+        .saturating_mul(1 << exponent)
+        .mul_f64(0.75 + jitter.clamp(0.0, 1.0) * 0.5);
     // A vendor that asks for more than an hour is as good as unavailable.
     wait.max(vendor.unwrap_or_default().min(Duration::from_secs(3_600)))
 }
@@ -235,10 +255,17 @@ pub fn backoff(base: Duration, tries: i64, vendor: Option<Duration>, jitter: f64
 /// When to ask for a task again: from the manifest's first interval, wider by half at each
 /// poll, up to its limit. A vendor's own word goes first.
 #[must_use]
-pub fn poll_interval(first_ms: u32, most_ms: u32, polls: u32, vendor: Option<Duration>) -> Duration {
+pub fn poll_interval(
+    first_ms: u32,
+    most_ms: u32,
+    polls: u32,
+    vendor: Option<Duration>,
+) -> Duration {
     let widened = f64::from(first_ms) * 1.5_f64.powi(i32::try_from(polls.min(30)).unwrap_or(30));
     let own = Duration::from_secs_f64(widened.min(f64::from(most_ms.max(first_ms))) / 1_000.0);
-    vendor.map_or(own, |said| said.clamp(Duration::from_millis(100), Duration::from_secs(600)))
+    vendor.map_or(own, |said| {
+        said.clamp(Duration::from_millis(100), Duration::from_secs(600))
+    })
 }
 
 #[cfg(test)]
@@ -254,7 +281,12 @@ mod tests {
                 message: String::new(),
                 vendor_code: None,
             })),
-            trace: Trace { sent, unanswered, last_status: status, ..Trace::default() },
+            trace: Trace {
+                sent,
+                unanswered,
+                last_status: status,
+                ..Trace::default()
+            },
         })
     }
 
@@ -267,12 +299,21 @@ mod tests {
                 function: "submit",
                 message: String::new(),
             })),
-            trace: Trace { sent, ..Trace::default() },
+            trace: Trace {
+                sent,
+                ..Trace::default()
+            },
         })
     }
 
     fn may_repeat(verdict: &Verdict) -> bool {
-        matches!(verdict, Verdict::Refused(_, Then::Retry(_) | Then::NextProvider | Then::WaitForSlot(_)))
+        matches!(
+            verdict,
+            Verdict::Refused(
+                _,
+                Then::Retry(_) | Then::NextProvider | Then::WaitForSlot(_)
+            )
+        )
     }
 
     #[test]
@@ -284,13 +325,20 @@ mod tests {
             ErrorKind::InvalidInput(vec![]),
             ErrorKind::Unexpected,
         ] {
-            assert!(matches!(plugin(kind, true, true, None), Verdict::Unconfirmed(_)));
+            assert!(matches!(
+                plugin(kind, true, true, None),
+                Verdict::Unconfirmed(_)
+            ));
         }
     }
 
     #[test]
     fn a_plugin_that_dies_after_sending_leaves_the_outcome_open() {
-        for kind in [SandboxErrorKind::Trap, SandboxErrorKind::Timeout, SandboxErrorKind::OutOfMemory] {
+        for kind in [
+            SandboxErrorKind::Trap,
+            SandboxErrorKind::Timeout,
+            SandboxErrorKind::OutOfMemory,
+        ] {
             assert!(matches!(sandbox(kind, true), Verdict::Unconfirmed(_)));
             assert!(may_repeat(&sandbox(kind, false)));
         }
@@ -298,16 +346,35 @@ mod tests {
 
     #[test]
     fn an_unknown_word_repeats_only_after_a_clear_refusal() {
-        assert!(matches!(plugin(ErrorKind::Unexpected, true, false, Some(200)), Verdict::Unconfirmed(_)));
-        assert!(matches!(plugin(ErrorKind::Unexpected, true, false, Some(500)), Verdict::Unconfirmed(_)));
-        assert!(may_repeat(&plugin(ErrorKind::Unexpected, true, false, Some(418))));
-        assert!(may_repeat(&plugin(ErrorKind::Other("new".to_owned()), false, false, None)));
+        assert!(matches!(
+            plugin(ErrorKind::Unexpected, true, false, Some(200)),
+            Verdict::Unconfirmed(_)
+        ));
+        assert!(matches!(
+            plugin(ErrorKind::Unexpected, true, false, Some(500)),
+            Verdict::Unconfirmed(_)
+        ));
+        assert!(may_repeat(&plugin(
+            ErrorKind::Unexpected,
+            true,
+            false,
+            Some(418)
+        )));
+        assert!(may_repeat(&plugin(
+            ErrorKind::Other("new".to_owned()),
+            false,
+            false,
+            None
+        )));
     }
 
     #[test]
     fn what_is_at_fault_in_the_request_stops() {
         for kind in [ErrorKind::InvalidInput(vec![]), ErrorKind::ContentRejected] {
-            assert!(matches!(plugin(kind, true, false, Some(400)), Verdict::Refused(_, Then::Stop)));
+            assert!(matches!(
+                plugin(kind, true, false, Some(400)),
+                Verdict::Refused(_, Then::Stop)
+            ));
         }
     }
 
@@ -315,7 +382,10 @@ mod tests {
     fn waits_follow_the_seeds_numbers_and_the_vendors_word() {
         let base = Duration::from_secs(5);
         let seconds = |tries, vendor| backoff(base, tries, vendor, 0.5).as_secs();
-        assert_eq!([seconds(1, None), seconds(2, None), seconds(3, None)], [5, 10, 20]);
+        assert_eq!(
+            [seconds(1, None), seconds(2, None), seconds(3, None)],
+            [5, 10, 20]
+        );
         assert_eq!(seconds(1, Some(Duration::from_secs(30))), 30);
         assert_eq!(poll_interval(1_000, 3_000, 0, None), Duration::from_secs(1));
         assert_eq!(poll_interval(1_000, 3_000, 9, None), Duration::from_secs(3));

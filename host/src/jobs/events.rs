@@ -22,7 +22,15 @@ pub fn follow_job(
     after: i64,
 ) -> impl Stream<Item = Result<Arc<Event>, sql::Error>> + Send + 'static {
     let source = Source::Job(job);
-    follow(Follower { database, bus, source, last: after, queue: Vec::new(), live: None, ended: false })
+    follow(Follower {
+        database,
+        bus,
+        source,
+        last: after,
+        queue: Vec::new(),
+        live: None,
+        ended: false,
+    })
 }
 
 /// The events of all of a user's jobs after a position; never ends by itself.
@@ -33,7 +41,15 @@ pub fn follow_owner(
     after: i64,
 ) -> impl Stream<Item = Result<Arc<Event>, sql::Error>> + Send + 'static {
     let source = Source::Owner(owner);
-    follow(Follower { database, bus, source, last: after, queue: Vec::new(), live: None, ended: false })
+    follow(Follower {
+        database,
+        bus,
+        source,
+        last: after,
+        queue: Vec::new(),
+        live: None,
+        ended: false,
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -54,7 +70,9 @@ struct Follower {
     ended: bool,
 }
 
-fn follow(follower: Follower) -> impl Stream<Item = Result<Arc<Event>, sql::Error>> + Send + 'static {
+fn follow(
+    follower: Follower,
+) -> impl Stream<Item = Result<Arc<Event>, sql::Error>> + Send + 'static {
     futures::stream::unfold(follower, |mut follower| async move {
         let item = follower.next().await?;
         Some((item, follower))
@@ -124,7 +142,9 @@ impl Follower {
     /// Is the job at rest, with nothing after what was told? A retried job goes on after
     /// its final event.
     async fn rests(&self) -> bool {
-        let Source::Job(job) = self.source else { return false };
+        let Source::Job(job) = self.source else {
+            return false;
+        };
         match self.database.get_job(job).await {
             Ok(job) => job.status.is_final() && job.last_seq <= self.last,
             Err(_) => false,

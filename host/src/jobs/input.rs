@@ -143,7 +143,12 @@ impl JobInput {
                 if !speaks_itself {
                     steps.push(StepKind::Voice);
                 }
-                steps.extend([StepKind::Video, StepKind::Compose, StepKind::Thumbnail, StepKind::Deliver]);
+                steps.extend([
+                    StepKind::Video,
+                    StepKind::Compose,
+                    StepKind::Thumbnail,
+                    StepKind::Deliver,
+                ]);
                 steps
             }
         }
@@ -171,7 +176,11 @@ mod tests {
             subtitles: SubtitleMode::None,
             options: serde_json::Value::Null,
         };
-        assert!(!JobInput::Video(input.clone()).plan(false).contains(&StepKind::Script));
+        assert!(
+            !JobInput::Video(input.clone())
+                .plan(false)
+                .contains(&StepKind::Script)
+        );
         input.script = None;
         assert_eq!(JobInput::Video(input.clone()).plan(false).len(), 6);
         assert!(!JobInput::Video(input).plan(true).contains(&StepKind::Voice));

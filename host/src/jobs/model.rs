@@ -203,7 +203,10 @@ impl EventType {
     /// Does the log rest after this one?
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::JobSucceeded | Self::JobFailed | Self::JobCanceled)
+        matches!(
+            self,
+            Self::JobSucceeded | Self::JobFailed | Self::JobCanceled
+        )
     }
 }
 
@@ -283,9 +286,17 @@ impl Failure {
             | FailureCode::MediaFailed
             | FailureCode::DeadlineExceeded
             | FailureCode::Internal => true,
-            FailureCode::InvalidInput | FailureCode::ContentRejected | FailureCode::Unconfirmed => false,
+            FailureCode::InvalidInput | FailureCode::ContentRejected | FailureCode::Unconfirmed => {
+                false
+            }
         };
-        Self { code, message: message.into(), retryable, field: None, vendor_code: None }
+        Self {
+            code,
+            message: message.into(),
+            retryable,
+            field: None,
+            vendor_code: None,
+        }
     }
 }
 
@@ -350,15 +361,22 @@ impl ScriptDocument {
     /// From plain text that a user gave.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        Self { text: text.trim().to_owned(), ..Self::default() }
+        Self {
+            text: text.trim().to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Puts the spoken parts together in `text`. Writers repeat the hook and the call to action
     /// within the scenes as often as not; nobody should hear them twice.
     #[must_use]
     pub fn with_spoken_text(mut self) -> Self {
-        let narration: Vec<&str> =
-            self.scenes.iter().map(|scene| scene.narration.trim()).filter(|text| !text.is_empty()).collect();
+        let narration: Vec<&str> = self
+            .scenes
+            .iter()
+            .map(|scene| scene.narration.trim())
+            .filter(|text| !text.is_empty())
+            .collect();
         let narration = narration.join(" ");
         let mut parts = Vec::with_capacity(3);
         if !narration.starts_with(self.hook.trim()) {
@@ -368,15 +386,23 @@ impl ScriptDocument {
         if !narration.ends_with(self.call_to_action.trim()) {
             parts.push(self.call_to_action.trim());
         }
-        self.text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        self.text = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
         self
     }
 
     /// What is seen, for providers that paint from words.
     #[must_use]
     pub fn visual_prompt(&self) -> Option<String> {
-        let visuals: Vec<&str> =
-            self.scenes.iter().map(|scene| scene.visual.trim()).filter(|text| !text.is_empty()).collect();
+        let visuals: Vec<&str> = self
+            .scenes
+            .iter()
+            .map(|scene| scene.visual.trim())
+            .filter(|text| !text.is_empty())
+            .collect();
         (!visuals.is_empty()).then(|| visuals.join(". "))
     }
 }
@@ -546,13 +572,22 @@ impl NewEvent {
     /// About the whole job.
     #[must_use]
     pub fn job(event: EventType) -> Self {
-        Self { event, step: None, progress: None, message: None, text_delta: None }
+        Self {
+            event,
+            step: None,
+            progress: None,
+            message: None,
+            text_delta: None,
+        }
     }
 
     /// About a step.
     #[must_use]
     pub fn step(event: EventType, step: StepKind) -> Self {
-        Self { step: Some(step), ..Self::job(event) }
+        Self {
+            step: Some(step),
+            ..Self::job(event)
+        }
     }
 
     /// With words.

@@ -106,7 +106,11 @@ impl<'a> Materials<'a> {
                     materials.voice = Some(audio);
                     materials.words = words.as_deref();
                 }
-                StepOutput::Video { film, subtitles, voiced } => {
+                StepOutput::Video {
+                    film,
+                    subtitles,
+                    voiced,
+                } => {
                     materials.film = Some((film, subtitles.as_ref(), *voiced));
                 }
                 StepOutput::Compose { film, subtitles } => {
@@ -125,10 +129,13 @@ impl<'a> Materials<'a> {
 pub fn spoken_text(input: &JobInput, materials: &Materials<'_>) -> String {
     match input {
         JobInput::Voice(voice) => voice.text.clone(),
-        JobInput::Video(VideoInput { script: Some(text), .. }) => text.clone(),
-        JobInput::Video(_) | JobInput::Script(_) => {
-            materials.script.map(|script| script.text.clone()).unwrap_or_default()
-        }
+        JobInput::Video(VideoInput {
+            script: Some(text), ..
+        }) => text.clone(),
+        JobInput::Video(_) | JobInput::Script(_) => materials
+            .script
+            .map(|script| script.text.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -170,9 +177,11 @@ pub fn script_request(input: &JobInput, manifest: &Manifest) -> Option<PaidReque
 
 fn brief(product: &ProductBrief, more: &str) -> String {
     let mut lines = Vec::new();
-    for (label, text) in
-        [("Product", product.name.as_str()), ("About it", product.description.as_str()), ("Wishes", more)]
-    {
+    for (label, text) in [
+        ("Product", product.name.as_str()),
+        ("About it", product.description.as_str()),
+        ("Wishes", more),
+    ] {
         if !text.trim().is_empty() {
             lines.push(format!("{label}: {}", text.trim()));
         }
@@ -193,7 +202,11 @@ pub fn voice_request(
         JobInput::Video(video) => (
             &video.language,
             // A voice of another vendor means nothing here.
-            video.voice.as_ref().filter(|voice| voice.provider == manifest.id).map(|voice| voice.id.clone()),
+            video
+                .voice
+                .as_ref()
+                .filter(|voice| voice.provider == manifest.id)
+                .map(|voice| voice.id.clone()),
             serde_json::Value::Null,
         ),
         JobInput::Script(_) => return None,
@@ -219,11 +232,19 @@ pub fn video_request(
     let abilities = manifest.video.as_ref()?;
     let text = match &input.script {
         Some(text) => text.clone(),
-        None => materials.script.map(|script| script.text.clone()).unwrap_or_default(),
+        None => materials
+            .script
+            .map(|script| script.text.clone())
+            .unwrap_or_default(),
     };
     let (speech, spoken_ms) = match materials.voice {
         Some(track) if follows_audio(abilities) => {
-            let name = track.key.rsplit('/').next().unwrap_or(&track.key).to_owned();
+            let name = track
+                .key
+                .rsplit('/')
+                .next()
+                .unwrap_or(&track.key)
+                .to_owned();
             (video::Speech::Audio(Media::Asset(name)), track.duration_ms)
         }
         Some(track) => (video::Speech::Silent, track.duration_ms),
@@ -233,15 +254,24 @@ pub fn video_request(
     let wished_ms = spoken_ms
         .unwrap_or_else(|| (text.chars().count() / CHARACTERS_PER_SECOND) as u64 * 1_000)
         .min(longest_ms.unwrap_or(u64::MAX))
-        .clamp(u64::from(abilities.min_seconds) * 1_000, u64::from(abilities.max_seconds) * 1_000);
-    let own = |item: &super::input::ProviderItem| {
-        (item.provider == manifest.id).then(|| item.id.clone())
+        .clamp(
+            u64::from(abilities.min_seconds) * 1_000,
+            u64::from(abilities.max_seconds) * 1_000,
+        );
+    let own =
+        |item: &super::input::ProviderItem| (item.provider == manifest.id).then(|| item.id.clone());
+    let prompt = (abilities.max_prompt_characters > 0)
+        .then(|| visual_prompt(input, materials, abilities.max_prompt_characters as usize));
+    let images = if input.images.is_empty() {
+        &input.product.images
+    } else {
+        &input.images
     };
-    let prompt = (abilities.max_prompt_characters > 0).then(|| {
-        visual_prompt(input, materials, abilities.max_prompt_characters as usize)
-    });
-    let images = if input.images.is_empty() { &input.product.images } else { &input.images };
-    let options = if input.provider.as_deref().is_none_or(|pin| pin == manifest.id) {
+    let options = if input
+        .provider
+        .as_deref()
+        .is_none_or(|pin| pin == manifest.id)
+    {
         input.options.clone()
     } else {
         serde_json::Value::Null
@@ -277,7 +307,11 @@ fn follows_audio(abilities: &genvid_runtime::manifest::Video) -> bool {
 }
 
 fn visual_prompt(input: &VideoInput, materials: &Materials<'_>, longest: usize) -> String {
-    let subject = if input.product.name.is_empty() { "the product" } else { &input.product.name };
+    let subject = if input.product.name.is_empty() {
+        "the product"
+    } else {
+        &input.product.name
+    };
     let mut prompt = format!("Product film of {subject}.");
     if let Some(visuals) = materials.script.and_then(ScriptDocument::visual_prompt) {
         prompt.push(' ');
@@ -291,7 +325,10 @@ fn visual_prompt(input: &VideoInput, materials: &Materials<'_>, longest: usize) 
 
 /// `options.model` is lifted out: the contract names the model by itself.
 fn model_option(options: &serde_json::Value) -> Option<String> {
-    options.get("model").and_then(serde_json::Value::as_str).map(str::to_owned)
+    options
+        .get("model")
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned)
 }
 
 fn options_text(options: &serde_json::Value) -> String {

@@ -187,7 +187,15 @@ impl Service {
         lenient_links: bool,
         nudges: mpsc::UnboundedSender<Nudge>,
     ) -> Self {
-        Self { database, bus, projects, registry, settings, lenient_links, nudges }
+        Self {
+            database,
+            bus,
+            projects,
+            registry,
+            settings,
+            lenient_links,
+            nudges,
+        }
     }
 
     /// Accepts a script job.
@@ -197,7 +205,12 @@ impl Service {
     pub async fn write_script(&self, owner: UserId, wish: ScriptWish) -> Result<Job, Error> {
         let mut problems = Problems::default();
         let project = self.project(owner, wish.project).await?;
-        let brief = problems.text("brief", wish.brief.as_deref().unwrap_or_default(), 0, MAX_BRIEF);
+        let brief = problems.text(
+            "brief",
+            wish.brief.as_deref().unwrap_or_default(),
+            0,
+            MAX_BRIEF,
+        );
         if project.is_none() && brief.is_empty() {
             problems.add("brief", "is required when there is no project");
         }
@@ -206,8 +219,18 @@ impl Service {
         if scripts::template(wish.template.as_deref()).is_none() {
             problems.add("templateId", "is not one of scriptTemplates");
         }
-        let options = self.check_options(Kind::Script, wish.provider.as_deref(), wish.options, &mut problems);
-        self.check_provider("provider", Kind::Script, wish.provider.as_deref(), &mut problems);
+        let options = self.check_options(
+            Kind::Script,
+            wish.provider.as_deref(),
+            wish.options,
+            &mut problems,
+        );
+        self.check_provider(
+            "provider",
+            Kind::Script,
+            wish.provider.as_deref(),
+            &mut problems,
+        );
         let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Script(ScriptInput {
@@ -221,7 +244,8 @@ impl Service {
             options,
         });
         self.check_route(&input, false)?;
-        self.accept(owner, project.map(|p| p.id), input, false, common).await
+        self.accept(owner, project.map(|p| p.id), input, false, common)
+            .await
     }
 
     /// Accepts a voice job.
@@ -235,14 +259,22 @@ impl Service {
         check_language(&wish.language, &mut problems);
         let provider = match (&wish.provider, &wish.voice) {
             (Some(pin), Some(voice)) if *pin != voice.provider => {
-                problems.add("voiceId", format!("is a voice of {}, not of {pin}", voice.provider));
+                problems.add(
+                    "voiceId",
+                    format!("is a voice of {}, not of {pin}", voice.provider),
+                );
                 None
             }
             (None, Some(voice)) => Some(voice.provider.clone()),
             (pin, _) => pin.clone(),
         };
         self.check_provider("provider", Kind::Voice, provider.as_deref(), &mut problems);
-        let options = self.check_options(Kind::Voice, provider.as_deref(), wish.options, &mut problems);
+        let options = self.check_options(
+            Kind::Voice,
+            provider.as_deref(),
+            wish.options,
+            &mut problems,
+        );
         let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Voice(VoiceInput {
@@ -254,7 +286,8 @@ impl Service {
             options,
         });
         self.check_route(&input, false)?;
-        self.accept(owner, project.map(|p| p.id), input, false, common).await
+        self.accept(owner, project.map(|p| p.id), input, false, common)
+            .await
     }
 
     /// Accepts a video job.
@@ -264,12 +297,25 @@ impl Service {
     pub async fn make_video(&self, owner: UserId, wish: VideoWish) -> Result<Job, Error> {
         let mut problems = Problems::default();
         let project = self.project(owner, Some(wish.project)).await?;
-        let script = wish.script.as_deref().map(|text| problems.text("script", text, 1, MAX_TEXT));
+        let script = wish
+            .script
+            .as_deref()
+            .map(|text| problems.text("script", text, 1, MAX_TEXT));
         check_language(&wish.language, &mut problems);
         check_seconds(wish.max_seconds, &mut problems);
         let images = check_links("images", &wish.images, self.lenient_links, &mut problems);
-        self.check_provider("provider", Kind::Video, wish.provider.as_deref(), &mut problems);
-        self.check_provider("voiceProvider", Kind::Voice, wish.voice_provider.as_deref(), &mut problems);
+        self.check_provider(
+            "provider",
+            Kind::Video,
+            wish.provider.as_deref(),
+            &mut problems,
+        );
+        self.check_provider(
+            "voiceProvider",
+            Kind::Voice,
+            wish.voice_provider.as_deref(),
+            &mut problems,
+        );
         for (field, item, pin) in [
             ("avatarId", &wish.avatar, &wish.provider),
             ("voiceId", &wish.voice, &wish.voice_provider),
@@ -280,10 +326,22 @@ impl Service {
                 problems.add(field, format!("belongs to {}, not to {pin}", item.provider));
             }
         }
-        if let Some(pin) = wish.provider.as_ref().filter(|pin| wish.exclude.contains(pin)) {
-            problems.add("excludeProviders", format!("names the wanted provider {pin}"));
+        if let Some(pin) = wish
+            .provider
+            .as_ref()
+            .filter(|pin| wish.exclude.contains(pin))
+        {
+            problems.add(
+                "excludeProviders",
+                format!("names the wanted provider {pin}"),
+            );
         }
-        let options = self.check_options(Kind::Video, wish.provider.as_deref(), wish.options, &mut problems);
+        let options = self.check_options(
+            Kind::Video,
+            wish.provider.as_deref(),
+            wish.options,
+            &mut problems,
+        );
         let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
         problems.into_result().map_err(Error::Invalid)?;
         let input = VideoInput {
@@ -304,7 +362,8 @@ impl Service {
         let speaks_itself = self.speaks_itself(&input);
         let input = JobInput::Video(input);
         self.check_route(&input, speaks_itself)?;
-        self.accept(owner, Some(wish.project), input, speaks_itself, common).await
+        self.accept(owner, Some(wish.project), input, speaks_itself, common)
+            .await
     }
 
     /// Asks a job to stop. A job that is over stays as it is.
@@ -341,16 +400,20 @@ impl Service {
                     "The job failed for a reason that stays; change the request and start a new one.".to_owned(),
                 ));
             }
-            JobStatus::Unconfirmed if accept_double_charge => {
-                (StepStatus::Unconfirmed, "Tried again; a double charge was accepted")
-            }
+            JobStatus::Unconfirmed if accept_double_charge => (
+                StepStatus::Unconfirmed,
+                "Tried again; a double charge was accepted",
+            ),
             JobStatus::Unconfirmed => {
                 return Err(Error::Conflict(
                     "The provider may bill this job already. Set acceptDoubleCharge to try again all the same.".to_owned(),
                 ));
             }
             other => {
-                return Err(Error::Conflict(format!("A job that is {} cannot be retried.", other.as_str())));
+                return Err(Error::Conflict(format!(
+                    "A job that is {} cannot be retried.",
+                    other.as_str()
+                )));
             }
         };
         let step = self
@@ -368,7 +431,9 @@ impl Service {
         };
         let (changed, events) = self.database.decide(id, decision).await?;
         if !changed {
-            return Err(Error::Conflict("The job's state has changed meanwhile.".to_owned()));
+            return Err(Error::Conflict(
+                "The job's state has changed meanwhile.".to_owned(),
+            ));
         }
         self.bus.publish(events);
         self.nudge(Nudge::Work);
@@ -417,7 +482,10 @@ impl Service {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn media(&self, jobs: &[JobId]) -> Result<Vec<(JobId, MediaRole, StoredFile)>, Error> {
+    pub async fn media(
+        &self,
+        jobs: &[JobId],
+    ) -> Result<Vec<(JobId, MediaRole, StoredFile)>, Error> {
         Ok(self.database.media_of(jobs).await?)
     }
 
@@ -433,10 +501,17 @@ impl Service {
         first: u32,
     ) -> Result<HashMap<JobId, Page<Event>>, Error> {
         let mut logs: HashMap<JobId, Vec<Event>> = HashMap::new();
-        for event in self.database.events_of(jobs, after, first.saturating_add(1)).await? {
+        for event in self
+            .database
+            .events_of(jobs, after, first.saturating_add(1))
+            .await?
+        {
             logs.entry(event.job).or_default().push(event);
         }
-        Ok(logs.into_iter().map(|(job, events)| (job, Page::cut(events, first))).collect())
+        Ok(logs
+            .into_iter()
+            .map(|(job, events)| (job, Page::cut(events, first)))
+            .collect())
     }
 
     /// Follows a job of the caller's: replay after `after`, then live.
@@ -450,7 +525,12 @@ impl Service {
         after: i64,
     ) -> Result<impl Stream<Item = Result<Arc<Event>, sql::Error>> + Send + 'static, Error> {
         self.find(owner, id).await?.ok_or(Error::NotFound("job"))?;
-        Ok(events::follow_job(self.database.clone(), self.bus.clone(), id, after.max(0)))
+        Ok(events::follow_job(
+            self.database.clone(),
+            self.bus.clone(),
+            id,
+            after.max(0),
+        ))
     }
 
     /// Follows all of the caller's jobs: replay after a position, or live from here on.
@@ -466,10 +546,19 @@ impl Service {
             Some(position) => position.max(0),
             None => self.database.last_position(owner).await?,
         };
-        Ok(events::follow_owner(self.database.clone(), self.bus.clone(), owner, after))
+        Ok(events::follow_owner(
+            self.database.clone(),
+            self.bus.clone(),
+            owner,
+            after,
+        ))
     }
 
-    async fn project(&self, owner: UserId, id: Option<ProjectId>) -> Result<Option<Project>, Error> {
+    async fn project(
+        &self,
+        owner: UserId,
+        id: Option<ProjectId>,
+    ) -> Result<Option<Project>, Error> {
         match id {
             None => Ok(None),
             Some(id) => match self.projects.find(owner, id).await? {
@@ -481,8 +570,14 @@ impl Service {
 
     /// Does the pinned provider voice the script, with no separate voice asked for?
     fn speaks_itself(&self, input: &VideoInput) -> bool {
-        let voice_elsewhere = input.voice_provider.as_deref().or(input.voice.as_ref().map(|v| v.provider.as_str()));
-        let pinned = input.provider.as_deref().and_then(|id| self.registry.find(id));
+        let voice_elsewhere = input
+            .voice_provider
+            .as_deref()
+            .or(input.voice.as_ref().map(|v| v.provider.as_str()));
+        let pinned = input
+            .provider
+            .as_deref()
+            .and_then(|id| self.registry.find(id));
         pinned.is_some_and(|provider| {
             voice_elsewhere.is_none_or(|id| id == provider.id())
                 && provider
@@ -507,19 +602,37 @@ impl Service {
         let mut needs = Vec::new();
         match input {
             JobInput::Script(script) => needs.push(need(
-                Kind::Script, &script.language, 0, script.provider.as_deref(), script.exclude.as_slice(), None,
+                Kind::Script,
+                &script.language,
+                0,
+                script.provider.as_deref(),
+                script.exclude.as_slice(),
+                None,
             )),
             JobInput::Voice(voice) => needs.push(need(
-                Kind::Voice, &voice.language, voice.text.chars().count(), voice.provider.as_deref(), &[], None,
+                Kind::Voice,
+                &voice.language,
+                voice.text.chars().count(),
+                voice.provider.as_deref(),
+                &[],
+                None,
             )),
             JobInput::Video(video) => {
-                let characters = video.script.as_deref().map_or(0, |text| text.chars().count());
+                let characters = video
+                    .script
+                    .as_deref()
+                    .map_or(0, |text| text.chars().count());
                 if video.script.is_none() {
                     needs.push(need(Kind::Script, &video.language, 0, None, &[], None));
                 }
                 if !speaks_itself {
                     needs.push(need(
-                        Kind::Voice, &video.language, characters, video.voice_provider.as_deref(), &[], None,
+                        Kind::Voice,
+                        &video.language,
+                        characters,
+                        video.voice_provider.as_deref(),
+                        &[],
+                        None,
                     ));
                 }
                 needs.push(need(
@@ -544,8 +657,11 @@ impl Service {
                     Kind::Voice => "speak it",
                     Kind::Video => "make the film",
                 };
-                let reasons: Vec<_> =
-                    route.ruled_out.iter().map(|out| format!("{} {}", out.provider, out.reason)).collect();
+                let reasons: Vec<_> = route
+                    .ruled_out
+                    .iter()
+                    .map(|out| format!("{} {}", out.provider, out.reason))
+                    .collect();
                 return Err(Error::NoProvider(if reasons.is_empty() {
                     format!("No provider is installed that could {what}.")
                 } else {
@@ -577,7 +693,9 @@ impl Service {
     ) -> serde_json::Value {
         let options = match options {
             None | Some(serde_json::Value::Null) => return serde_json::Value::Null,
-            Some(serde_json::Value::Object(map)) if map.is_empty() => return serde_json::Value::Null,
+            Some(serde_json::Value::Object(map)) if map.is_empty() => {
+                return serde_json::Value::Null;
+            }
             Some(options) => options,
         };
         let Some(provider) = pin.and_then(|id| self.registry.find(id)) else {
@@ -598,17 +716,22 @@ impl Service {
                 &manifest.options.script,
                 manifest.script.as_ref().map(|kind| kind.models.as_slice()),
             ),
-            Kind::Voice => {
-                (&manifest.options.voice, manifest.voice.as_ref().map(|kind| kind.models.as_slice()))
-            }
-            Kind::Video => {
-                (&manifest.options.video, manifest.video.as_ref().map(|kind| kind.models.as_slice()))
-            }
+            Kind::Voice => (
+                &manifest.options.voice,
+                manifest.voice.as_ref().map(|kind| kind.models.as_slice()),
+            ),
+            Kind::Video => (
+                &manifest.options.video,
+                manifest.video.as_ref().map(|kind| kind.models.as_slice()),
+            ),
         };
         if let Some(model) = map.get("model") {
-            let known = model
-                .as_str()
-                .is_some_and(|id| models.unwrap_or_default().iter().any(|model| model.id == id));
+            let known = model.as_str().is_some_and(|id| {
+                models
+                    .unwrap_or_default()
+                    .iter()
+                    .any(|model| model.id == id)
+            });
             if !known {
                 problems.add("options.model", "is not a model of this provider");
             }
@@ -622,7 +745,10 @@ impl Service {
     fn common(&self, key: &str, deadline: Option<Timestamp>, problems: &mut Problems) -> Common {
         let key = key.trim();
         if key.is_empty() || key.len() > MAX_KEY {
-            problems.add("idempotencyKey", format!("must have 1 to {MAX_KEY} characters"));
+            problems.add(
+                "idempotencyKey",
+                format!("must have 1 to {MAX_KEY} characters"),
+            );
         }
         let now = time::now();
         if let Some(deadline) = deadline {
@@ -632,7 +758,10 @@ impl Service {
                 problems.add("deadline", "is more than seven days away");
             }
         }
-        Common { key: key.to_owned(), asked_deadline: deadline }
+        Common {
+            key: key.to_owned(),
+            asked_deadline: deadline,
+        }
     }
 
     async fn accept(
@@ -675,7 +804,9 @@ impl Service {
             error: None,
             cancel_requested: false,
             last_seq: 0,
-            deadline: common.asked_deadline.unwrap_or(now.after(self.settings.deadline)),
+            deadline: common
+                .asked_deadline
+                .unwrap_or(now.after(self.settings.deadline)),
             created_at: now,
             completed_at: None,
         };
@@ -741,7 +872,10 @@ fn check_schema(
         }
         Err(error) => {
             tracing::error!(%error, "a manifest's options schema is unusable");
-            problems.add("options", "cannot be checked: the provider's schema is faulty");
+            problems.add(
+                "options",
+                "cannot be checked: the provider's schema is faulty",
+            );
         }
     }
 }

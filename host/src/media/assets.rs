@@ -29,7 +29,8 @@ impl JobAssets {
     pub fn key(&self, name: &str) -> Option<Key> {
         let rest = name.strip_prefix("asset_")?;
         let ours = rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit());
-        ours.then(|| Key::parse(&asset_key(self.job, name)).ok()).flatten()
+        ours.then(|| Key::parse(&asset_key(self.job, name)).ok())
+            .flatten()
     }
 
     /// A new name.
@@ -43,15 +44,31 @@ impl JobAssets {
 impl AssetStore for JobAssets {
     async fn create(&self, mime: &str) -> io::Result<Box<dyn AssetWriter>> {
         let name = Self::name();
-        let key = self.key(&name).ok_or_else(|| io::Error::other("a new name is not a key"))?;
-        let writer = self.blobs.create(&key, mime).await.map_err(io::Error::other)?;
+        let key = self
+            .key(&name)
+            .ok_or_else(|| io::Error::other("a new name is not a key"))?;
+        let writer = self
+            .blobs
+            .create(&key, mime)
+            .await
+            .map_err(io::Error::other)?;
         Ok(Box::new(Writer { name, writer }))
     }
 
     async fn open(&self, name: &str) -> io::Result<Option<Asset>> {
-        let Some(key) = self.key(name) else { return Ok(None) };
-        let blob = self.blobs.open(&key, None).await.map_err(io::Error::other)?;
-        Ok(blob.map(|blob| Asset { size: blob.size, mime: blob.mime, body: blob.body }))
+        let Some(key) = self.key(name) else {
+            return Ok(None);
+        };
+        let blob = self
+            .blobs
+            .open(&key, None)
+            .await
+            .map_err(io::Error::other)?;
+        Ok(blob.map(|blob| Asset {
+            size: blob.size,
+            mime: blob.mime,
+            body: blob.body,
+        }))
     }
 }
 

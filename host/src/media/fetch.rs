@@ -5,7 +5,10 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use genvid_media::{BlobStore, Key, ffmpeg::{Probe, Studio}};
+use genvid_media::{
+    BlobStore, Key,
+    ffmpeg::{Probe, Studio},
+};
 use genvid_runtime::{FetchError, Plugin};
 
 use super::JobAssets;
@@ -57,15 +60,21 @@ pub async fn keep_url(
     mime: &str,
     max_bytes: u64,
 ) -> Result<StoredFile, StoreError> {
-    let mut fetched = plugin.fetch_media(url, max_bytes).await.map_err(|error| match error {
-        FetchError::Status(status @ (401 | 403 | 404 | 410)) => StoreError::Gone(status),
-        other => StoreError::Fetch(other.to_string()),
-    })?;
+    let mut fetched = plugin
+        .fetch_media(url, max_bytes)
+        .await
+        .map_err(|error| match error {
+            FetchError::Status(status @ (401 | 403 | 404 | 410)) => StoreError::Gone(status),
+            other => StoreError::Fetch(other.to_string()),
+        })?;
     let key = new_key(job)?;
     let mut writer = blobs.create(&key, mime).await?;
     while let Some(chunk) = fetched.body.next().await {
         let chunk = chunk.map_err(|error| StoreError::Fetch(error.to_string()))?;
-        writer.write(chunk).await.map_err(|error| StoreError::Host(error.to_string()))?;
+        writer
+            .write(chunk)
+            .await
+            .map_err(|error| StoreError::Host(error.to_string()))?;
     }
     let stored = writer.finish().await?;
     Ok(file(stored))
@@ -83,7 +92,10 @@ pub async fn keep_text(
 ) -> Result<StoredFile, StoreError> {
     let key = new_key(job)?;
     let mut writer = blobs.create(&key, mime).await?;
-    writer.write(Bytes::from(text)).await.map_err(|error| StoreError::Host(error.to_string()))?;
+    writer
+        .write(Bytes::from(text))
+        .await
+        .map_err(|error| StoreError::Host(error.to_string()))?;
     Ok(file(writer.finish().await?))
 }
 
@@ -130,7 +142,10 @@ pub async fn probe_kind(
         }
     })?;
     let file = described(stored, &probe);
-    Ok(Fetched { file, probe: Some(probe) })
+    Ok(Fetched {
+        file,
+        probe: Some(probe),
+    })
 }
 
 /// What the store knows of an asset that a plugin saved. Part of a larger answer is saved
@@ -151,7 +166,12 @@ pub async fn saved_asset(
     if blob.mime == mime
         && let Some(sha256) = blob.sha256
     {
-        let stored = genvid_media::Stored { key, size: blob.size, sha256, mime: blob.mime };
+        let stored = genvid_media::Stored {
+            key,
+            size: blob.size,
+            sha256,
+            mime: blob.mime,
+        };
         return Ok(file(stored));
     }
     let mut writer = blobs.create(&new_key(job)?, mime).await?;
@@ -165,7 +185,8 @@ pub async fn saved_asset(
 }
 
 fn new_key(job: JobId) -> Result<Key, StoreError> {
-    Key::parse(&asset_key(job, &JobAssets::name())).map_err(|error| StoreError::Host(error.to_string()))
+    Key::parse(&asset_key(job, &JobAssets::name()))
+        .map_err(|error| StoreError::Host(error.to_string()))
 }
 
 fn file(stored: genvid_media::Stored) -> StoredFile {

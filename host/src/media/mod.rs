@@ -27,7 +27,11 @@ impl Links {
     /// Links under `base`, good for `lifetime`.
     #[must_use]
     pub fn new(signer: Signer, base: &str, lifetime: Duration) -> Self {
-        Self { signer: Arc::new(signer), base: base.trim_end_matches('/').into(), lifetime }
+        Self {
+            signer: Arc::new(signer),
+            base: base.trim_end_matches('/').into(),
+            lifetime,
+        }
     }
 
     /// A link to a file, offered under `name` when it is saved.
@@ -35,7 +39,9 @@ impl Links {
     pub fn link(&self, key: &str, name: &str) -> Option<String> {
         let key = Key::parse(key).ok()?;
         let expires = SystemTime::now() + self.lifetime;
-        let path = self.signer.sign(&key, expires, &Disposition::Download(name.to_owned()));
+        let path = self
+            .signer
+            .sign(&key, expires, &Disposition::Download(name.to_owned()));
         Some(format!("{}{path}", self.base))
     }
 

@@ -41,7 +41,11 @@ impl Project {
     /// What a writer needs to know of the product.
     #[must_use]
     pub fn brief(&self) -> ProductBrief {
-        let name = if self.product_name.is_empty() { &self.name } else { &self.product_name };
+        let name = if self.product_name.is_empty() {
+            &self.name
+        } else {
+            &self.product_name
+        };
         ProductBrief {
             name: name.clone(),
             description: self.product_description.clone(),
@@ -89,7 +93,10 @@ impl Service {
     /// Over a database.
     #[must_use]
     pub fn new(database: Database, lenient_links: bool) -> Self {
-        Self { database, lenient_links }
+        Self {
+            database,
+            lenient_links,
+        }
     }
 
     /// Adds a project.
@@ -121,8 +128,17 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound`, or `Invalid` with every field that is wrong.
-    pub async fn update(&self, owner: UserId, id: ProjectId, draft: Draft) -> Result<Project, Error> {
-        let mut project = self.database.find_project(owner, id).await?.ok_or(Error::NotFound)?;
+    pub async fn update(
+        &self,
+        owner: UserId,
+        id: ProjectId,
+        draft: Draft,
+    ) -> Result<Project, Error> {
+        let mut project = self
+            .database
+            .find_project(owner, id)
+            .await?
+            .ok_or(Error::NotFound)?;
         let mut problems = Problems::default();
         self.fill(&mut project, draft, &mut problems);
         problems.into_result().map_err(Error::Invalid)?;
@@ -186,7 +202,8 @@ impl Service {
                 problems.text("productDescription", &text, 0, MAX_DESCRIPTION);
         }
         if let Some(images) = draft.product_images {
-            project.product_images = check_links("productImages", &images, self.lenient_links, problems);
+            project.product_images =
+                check_links("productImages", &images, self.lenient_links, problems);
         }
     }
 }

@@ -61,7 +61,10 @@ impl Catalog {
     /// Of these providers.
     #[must_use]
     pub fn new(registry: Registry) -> Self {
-        let cache = Cache::builder().max_capacity(1_000).time_to_live(FRESH).build();
+        let cache = Cache::builder()
+            .max_capacity(1_000)
+            .time_to_live(FRESH)
+            .build();
         Self { registry, cache }
     }
 
@@ -118,7 +121,12 @@ async fn read(provider: &Provider, kind: ItemKind) -> Result<Arc<Vec<CatalogItem
             text: None,
             label: format!("catalog {}", provider.id()),
         };
-        let page = match provider.plugin.list(call, wanted, cursor.take()).await.result {
+        let page = match provider
+            .plugin
+            .list(call, wanted, cursor.take())
+            .await
+            .result
+        {
             Ok(page) => page,
             Err(Failure::Plugin(error))
                 if matches!(error.kind, genvid_runtime::types::ErrorKind::Unsupported) =>
@@ -133,16 +141,21 @@ async fn read(provider: &Provider, kind: ItemKind) -> Result<Arc<Vec<CatalogItem
             }
         };
         let empty = page.items.is_empty();
-        items.extend(page.items.into_iter().filter(|item| item.kind == wanted).map(|item| {
-            CatalogItem {
-                provider: provider.id().to_owned(),
-                id: item.id,
-                name: item.name,
-                language: item.language,
-                preview_url: item.preview_url,
-                metadata: item.metadata.and_then(|text| serde_json::from_str(&text).ok()),
-            }
-        }));
+        items.extend(
+            page.items
+                .into_iter()
+                .filter(|item| item.kind == wanted)
+                .map(|item| CatalogItem {
+                    provider: provider.id().to_owned(),
+                    id: item.id,
+                    name: item.name,
+                    language: item.language,
+                    preview_url: item.preview_url,
+                    metadata: item
+                        .metadata
+                        .and_then(|text| serde_json::from_str(&text).ok()),
+                }),
+        );
         cursor = page.next;
         // A vendor that sends empty pages for ever must not hold the caller.
         if cursor.is_none() || empty || items.len() >= MOST {

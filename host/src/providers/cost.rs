@@ -21,7 +21,10 @@ pub fn estimate(prices: &[Price], model: Option<&str>, used: Used) -> Option<i64
         .or_else(|| prices.iter().find(|price| price.model.is_none()))?;
     let units = match price.unit {
         Unit::Second => used.seconds,
-        #[expect(clippy::cast_precision_loss, reason = "texts are far below 2^52 characters")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "texts are far below 2^52 characters"
+        )]
         Unit::Character => used.characters as f64,
         Unit::Call => 1.0,
         Unit::Token => return None,
@@ -50,8 +53,14 @@ mod tests {
 
     #[test]
     fn the_models_own_price_goes_before_the_general_one() {
-        let list = [price(None, Unit::Second, 10), price(Some("hd"), Unit::Second, 50)];
-        let used = Used { seconds: 2.5, characters: 0 };
+        let list = [
+            price(None, Unit::Second, 10),
+            price(Some("hd"), Unit::Second, 50),
+        ];
+        let used = Used {
+            seconds: 2.5,
+            characters: 0,
+        };
         assert_eq!(estimate(&list, Some("hd"), used), Some(125));
         assert_eq!(estimate(&list, Some("other"), used), Some(25));
         assert_eq!(estimate(&[price(None, Unit::Token, 1)], None, used), None);

@@ -19,7 +19,9 @@ pub struct Gate<W> {
 
 impl<W> Clone for Gate<W> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -73,8 +75,18 @@ impl<W: Send + 'static> Gate<W> {
     /// With `limit` slots; `go` gets each waiter whose turn has come.
     #[must_use]
     pub fn new(limit: usize, go: impl Fn(W, Slot) + Send + Sync + 'static) -> Self {
-        let state = State { limit, taken: 0, queues: HashMap::new(), turns: VecDeque::new() };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), go: Box::new(go) }) }
+        let state = State {
+            limit,
+            taken: 0,
+            queues: HashMap::new(),
+            turns: VecDeque::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                go: Box::new(go),
+            }),
+        }
     }
 
     /// Sends `waiter` on with a slot now, or when its turn comes.
@@ -128,13 +140,19 @@ impl<W: Send + 'static> Gate<W> {
 
     fn slot(&self) -> Slot {
         let gate = self.clone();
-        Slot { free: Some(Box::new(move || gate.release())) }
+        Slot {
+            free: Some(Box::new(move || gate.release())),
+        }
     }
 
     fn release(&self) {
         let next = {
             let mut state = self.lock();
-            let next = if state.taken <= state.limit { state.next() } else { None };
+            let next = if state.taken <= state.limit {
+                state.next()
+            } else {
+                None
+            };
             if next.is_none() {
                 state.taken -= 1;
             }
@@ -148,7 +166,10 @@ impl<W: Send + 'static> Gate<W> {
     fn lock(&self) -> MutexGuard<'_, State<W>> {
         // Every change is complete before the lock is given up, so a panic elsewhere
         // leaves the state usable.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -201,7 +222,10 @@ mod tests {
         let (first, second) = (gate.occupy(), gate.occupy());
         gate.enter(UserId::generate(), 7);
         drop(first);
-        assert!(went.try_recv().is_err(), "one above the limit is still there");
+        assert!(
+            went.try_recv().is_err(),
+            "one above the limit is still there"
+        );
         drop(second);
         assert_eq!(went.try_recv().expect("went").0, 7);
     }

@@ -75,7 +75,9 @@ impl Registry {
     /// In the order of preference.
     #[must_use]
     pub fn new(providers: Vec<Provider>) -> Self {
-        Self { providers: Arc::new(providers) }
+        Self {
+            providers: Arc::new(providers),
+        }
     }
 
     /// All of them.

@@ -62,12 +62,17 @@ impl Registry {
             match objection(provider, need) {
                 None => route.candidates.push(provider.id().to_owned()),
                 Some(reason) => {
-                    route.ruled_out.push(RuledOut { provider: provider.id().to_owned(), reason });
+                    route.ruled_out.push(RuledOut {
+                        provider: provider.id().to_owned(),
+                        reason,
+                    });
                 }
             }
         }
         // Stable: the operator's order stays within both groups.
-        route.candidates.sort_by_key(|id| need.prefer != Some(id.as_str()));
+        route
+            .candidates
+            .sort_by_key(|id| need.prefer != Some(id.as_str()));
         route
     }
 }
@@ -97,7 +102,10 @@ fn objection(provider: &Provider, need: &Need<'_>) -> Option<String> {
         }
     };
     let primary = need.language.split('-').next().unwrap_or(need.language);
-    if !languages.iter().any(|tag| tag == "*" || tag.eq_ignore_ascii_case(primary)) {
+    if !languages
+        .iter()
+        .any(|tag| tag == "*" || tag.eq_ignore_ascii_case(primary))
+    {
         return Some(format!("does not offer the language {}", need.language));
     }
     if let Some(longest) = longest.filter(|longest| need.characters > *longest as usize) {
@@ -124,7 +132,10 @@ fn objection(provider: &Provider, need: &Need<'_>) -> Option<String> {
     if !film.voice_track && !speaks {
         return Some("cannot speak by itself".to_owned());
     }
-    if video.avatar == AvatarNeed::Unsupported && video.max_prompt_characters == 0 && film.images == 0 {
+    if video.avatar == AvatarNeed::Unsupported
+        && video.max_prompt_characters == 0
+        && film.images == 0
+    {
         return Some("needs at least one picture".to_owned());
     }
     None

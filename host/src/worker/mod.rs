@@ -135,7 +135,10 @@ impl Worker {
             self.start_ready();
             self.start_due();
             self.gauge.send_if_modified(|gauge| {
-                let now = Gauge { waiting: self.timers.len(), active: self.active };
+                let now = Gauge {
+                    waiting: self.timers.len(),
+                    active: self.active,
+                };
                 std::mem::replace(gauge, now) != now
             });
             let wake = self.next_timer();
@@ -184,16 +187,20 @@ impl Worker {
     }
 
     fn job_of(&self, step: StepId) -> Option<JobId> {
-        self.timers.values().find(|held| held.step.id == step).map(|held| held.step.job)
+        self.timers
+            .values()
+            .find(|held| held.step.id == step)
+            .map(|held| held.step.job)
     }
 
     /// Looks at a job's step now instead of later.
     fn hurry(&mut self, job: JobId, cancel: bool) {
         let waiting = match self.by_job.remove(&job) {
             Some(key) => self.timers.remove(&key),
-            None if cancel => {
-                self.gates.values().find_map(|gate| gate.withdraw(|held| held.step.job == job))
-            }
+            None if cancel => self
+                .gates
+                .values()
+                .find_map(|gate| gate.withdraw(|held| held.step.job == job)),
             None => None,
         };
         if let Some(mut held) = waiting {
@@ -227,12 +234,16 @@ impl Worker {
             Message::Claimed(Ok(claimed)) => {
                 self.claiming = false;
                 let more = claimed.len() == CLAIM as usize;
-                self.ready.extend(claimed.into_iter().map(|step| Box::new(Held::new(step))));
+                self.ready
+                    .extend(claimed.into_iter().map(|step| Box::new(Held::new(step))));
                 return more;
             }
             Message::Claimed(Err(error)) => {
                 self.claiming = false;
-                tracing::error!(error = &error as &dyn std::error::Error, "no step could be claimed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "no step could be claimed"
+                );
             }
             Message::Renewed(Ok(canceled)) => {
                 for step in canceled {
@@ -242,7 +253,10 @@ impl Worker {
                 }
             }
             Message::Renewed(Err(error)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "leases could not be renewed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "leases could not be renewed"
+                );
             }
         }
         false
@@ -253,7 +267,9 @@ impl Worker {
             Next::At(at, held) => self.wait(at, held),
             Next::Slot(provider, held) => match self.gates.get(&provider) {
                 Some(gate) => gate.enter(held.owner, held),
-                None => tracing::error!(%provider, "a step waits for a provider that is not installed"),
+                None => {
+                    tracing::error!(%provider, "a step waits for a provider that is not installed")
+                }
             },
             Next::Gone => {}
         }
@@ -283,7 +299,9 @@ impl Worker {
 
     fn start_ready(&mut self) {
         while self.active < ACTIVE {
-            let Some(held) = self.ready.pop_front() else { return };
+            let Some(held) = self.ready.pop_front() else {
+                return;
+            };
             self.active += 1;
             let (advance, back) = (Arc::clone(&self.advance), self.back.clone());
             tokio::spawn(async move {
@@ -307,7 +325,10 @@ impl Worker {
                 self.by_job.remove(&held.step.job);
             }
             match &held.watch {
-                Some(watch) => asked.entry(Arc::clone(&watch.provider)).or_default().push(held),
+                Some(watch) => asked
+                    .entry(Arc::clone(&watch.provider))
+                    .or_default()
+                    .push(held),
                 None => self.ready.push_back(held),
             }
         }
@@ -350,12 +371,18 @@ impl Worker {
             }
         }
         if self.active > 0 {
-            tracing::warn!(active = self.active, "calls in flight were left; the next start looks them up");
+            tracing::warn!(
+                active = self.active,
+                "calls in flight were left; the next start looks them up"
+            );
         }
         match self.advance.database.release_leases(self.node).await {
             Ok(count) => tracing::info!(count, "leases handed back"),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "leases run out by themselves");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "leases run out by themselves"
+                );
             }
         }
     }

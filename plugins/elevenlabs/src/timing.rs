@@ -105,7 +105,7 @@ impl Word {
     /// Whether the next character belongs to this word. Punctuation does in every script.
     fn takes(&self, next: char) -> bool {
         let closed = self.text.chars().next().is_some_and(stands_alone);
-        !stands_alone(next) && !(closed && next.is_alphanumeric())
+        !stands_alone(next) && (!closed || !next.is_alphanumeric())
     }
 }
 

@@ -88,14 +88,21 @@ impl Database {
     /// # Errors
     /// When the folder is unusable, in use by another process, or the file is damaged.
     pub async fn open(folder: &Path) -> Result<Self, OpenError> {
-        let in_folder = |source| OpenError::Folder { path: folder.to_owned(), source };
+        let in_folder = |source| OpenError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
         std::fs::create_dir_all(folder).map_err(in_folder)?;
         let lock_path = folder.join("genvid.lock");
         let lock = std::fs::File::create(&lock_path).map_err(in_folder)?;
-        lock.try_lock().map_err(|_| OpenError::InUse { path: lock_path })?;
+        lock.try_lock()
+            .map_err(|_| OpenError::InUse { path: lock_path })?;
 
         let path = folder.join("genvid.db");
-        let failed = |source| OpenError::Open { path: path.clone(), source };
+        let failed = |source| OpenError::Open {
+            path: path.clone(),
+            source,
+        };
         let options = SqliteConnectOptions::from_str("sqlite://")
             .map_err(failed)?
             .filename(&path)
@@ -107,12 +114,16 @@ impl Database {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
             .statement_cache_capacity(256);
-        let mut connection =
-            SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        let mut connection = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(failed)?;
         MIGRATIONS
             .run(&mut connection)
             .await
-            .map_err(|source| OpenError::Migrate { path: path.clone(), source })?;
+            .map_err(|source| OpenError::Migrate {
+                path: path.clone(),
+                source,
+            })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.read_only(true).create_if_missing(false))
@@ -120,7 +131,11 @@ impl Database {
             .map_err(failed)?;
         let (writer, queue) = mpsc::channel(QUEUE);
         tokio::spawn(write_loop(connection, queue));
-        Ok(Self { readers, writer, _lock: std::sync::Arc::new(lock) })
+        Ok(Self {
+            readers,
+            writer,
+            _lock: std::sync::Arc::new(lock),
+        })
     }
 
     pub(super) fn read(&self) -> &SqlitePool {
@@ -213,12 +228,20 @@ async fn run_batch(
     batch: &mut Vec<Piece>,
     delivers: &mut Vec<Deliver>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut *connection)
+        .await?;
     for piece in batch.drain(..) {
-        sqlx::query("SAVEPOINT piece").execute(&mut *connection).await?;
+        sqlx::query("SAVEPOINT piece")
+            .execute(&mut *connection)
+            .await?;
         let (keep, deliver) = piece(connection).await;
         delivers.push(deliver);
-        let end = if keep { "RELEASE piece" } else { "ROLLBACK TO piece" };
+        let end = if keep {
+            "RELEASE piece"
+        } else {
+            "ROLLBACK TO piece"
+        };
         sqlx::query(end).execute(&mut *connection).await?;
     }
     sqlx::query("COMMIT").execute(&mut *connection).await?;

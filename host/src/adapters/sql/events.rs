@@ -46,7 +46,14 @@ pub(super) async fn append(
         .bind(at.millis())
         .fetch_one(&mut *connection)
         .await?;
-        events.push(Event { position, job, owner, seq, at, body });
+        events.push(Event {
+            position,
+            job,
+            owner,
+            seq,
+            at,
+            body,
+        });
     }
     Ok((events, row.try_get("cancel_requested")?))
 }
@@ -56,7 +63,12 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn job_events(&self, job: JobId, after: i64, first: u32) -> Result<Vec<Event>, Error> {
+    pub async fn job_events(
+        &self,
+        job: JobId,
+        after: i64,
+        first: u32,
+    ) -> Result<Vec<Event>, Error> {
         sqlx::query(AssertSqlSafe(format!(
             "SELECT {EVENT} FROM events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
         )))
@@ -92,8 +104,15 @@ impl Database {
         for id in jobs {
             query = query.bind(id.uuid());
         }
-        let query = query.bind(after).bind(after.saturating_add(i64::from(first)));
-        query.fetch_all(self.read()).await?.iter().map(rows::event).collect()
+        let query = query
+            .bind(after)
+            .bind(after.saturating_add(i64::from(first)));
+        query
+            .fetch_all(self.read())
+            .await?
+            .iter()
+            .map(rows::event)
+            .collect()
     }
 
     /// Events of all of a user's jobs after a position, oldest first.
@@ -125,9 +144,11 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn last_position(&self, owner: UserId) -> Result<i64, Error> {
-        Ok(sqlx::query_scalar("SELECT COALESCE(MAX(position), 0) FROM events WHERE owner_id = $1")
-            .bind(owner.uuid())
-            .fetch_one(self.read())
-            .await?)
+        Ok(
+            sqlx::query_scalar("SELECT COALESCE(MAX(position), 0) FROM events WHERE owner_id = $1")
+                .bind(owner.uuid())
+                .fetch_one(self.read())
+                .await?,
+        )
     }
 }

@@ -54,7 +54,13 @@ impl Database {
                 let (events, _) =
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
-                Ok((Accepted::Created(Job { last_seq, ..new.job }), events))
+                Ok((
+                    Accepted::Created(Job {
+                        last_seq,
+                        ..new.job
+                    }),
+                    events,
+                ))
             })
         })
         .await
@@ -66,7 +72,8 @@ impl Database {
     /// # Errors
     /// When the database fails; then nothing was changed.
     pub async fn apply(&self, change: Change) -> Result<Applied, Error> {
-        self.write(move |connection| Box::pin(async move { apply(connection, change).await })).await
+        self.write(move |connection| Box::pin(async move { apply(connection, change).await }))
+            .await
     }
 
     /// The owner's wish for a job that no worker needs to hold: cancel or retry.
@@ -78,8 +85,10 @@ impl Database {
         id: JobId,
         decision: OwnerDecision,
     ) -> Result<(bool, Vec<Event>), Error> {
-        self.write(move |connection| Box::pin(async move { decide(connection, id, decision).await }))
-            .await
+        self.write(move |connection| {
+            Box::pin(async move { decide(connection, id, decision).await })
+        })
+        .await
     }
 
     /// A job of `owner`; one of somebody else's is as good as missing.
@@ -104,10 +113,12 @@ impl Database {
     /// # Errors
     /// When the database fails or the job is missing.
     pub async fn get_job(&self, id: JobId) -> Result<Job, Error> {
-        let row = sqlx::query(AssertSqlSafe(format!("SELECT {JOB} FROM jobs WHERE id = $1")))
-            .bind(id.uuid())
-            .fetch_one(self.read())
-            .await?;
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {JOB} FROM jobs WHERE id = $1"
+        )))
+        .bind(id.uuid())
+        .fetch_one(self.read())
+        .await?;
         rows::job(&row)
     }
 
@@ -146,12 +157,18 @@ impl Database {
     /// When the database fails.
     pub async fn steps_of(&self, jobs: &[JobId]) -> Result<Vec<Step>, Error> {
         let ids = placeholders(jobs.len());
-        let sql = format!("SELECT {STEP} FROM steps WHERE job_id IN ({ids}) ORDER BY job_id, position");
+        let sql =
+            format!("SELECT {STEP} FROM steps WHERE job_id IN ({ids}) ORDER BY job_id, position");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for id in jobs {
             query = query.bind(id.uuid());
         }
-        query.fetch_all(self.read()).await?.iter().map(rows::step).collect()
+        query
+            .fetch_all(self.read())
+            .await?
+            .iter()
+            .map(rows::step)
+            .collect()
     }
 
     /// The attempts of jobs, oldest first.
@@ -165,7 +182,12 @@ impl Database {
         for id in jobs {
             query = query.bind(id.uuid());
         }
-        query.fetch_all(self.read()).await?.iter().map(rows::attempt).collect()
+        query
+            .fetch_all(self.read())
+            .await?
+            .iter()
+            .map(rows::attempt)
+            .collect()
     }
 
     /// The published files of jobs, oldest first.
@@ -195,7 +217,9 @@ impl Database {
                     mime: row.try_get("mime")?,
                     size: row.try_get::<i64, _>("size")?.unsigned_abs(),
                     sha256: row.try_get("sha256")?,
-                    duration_ms: row.try_get::<Option<i64>, _>("duration_ms")?.map(i64::unsigned_abs),
+                    duration_ms: row
+                        .try_get::<Option<i64>, _>("duration_ms")?
+                        .map(i64::unsigned_abs),
                     width: row.try_get("width")?,
                     height: row.try_get("height")?,
                 };
@@ -266,13 +290,13 @@ pub(super) fn placeholders(count: usize) -> String {
     if count == 0 {
         return "NULL".to_owned();
     }
-    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+    (1..=count)
+        .map(|n| format!("${n}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
-async fn first_answer(
-    connection: &mut SqliteConnection,
-    new: &NewJob,
-) -> Result<Accepted, Error> {
+async fn first_answer(connection: &mut SqliteConnection, new: &NewJob) -> Result<Accepted, Error> {
     let row = sqlx::query(AssertSqlSafe(format!(
         "SELECT {JOB}, request_hash FROM jobs \
          WHERE owner_id = $1 AND kind = $2 AND idempotency_key = $3"
@@ -283,7 +307,11 @@ async fn first_answer(
     .fetch_one(connection)
     .await?;
     let same = row.try_get::<Vec<u8>, _>("request_hash")? == new.request_hash;
-    Ok(if same { Accepted::Repeated(rows::job(&row)?) } else { Accepted::KeyReused })
+    Ok(if same {
+        Accepted::Repeated(rows::job(&row)?)
+    } else {
+        Accepted::KeyReused
+    })
 }
 
 async fn insert_step(connection: &mut SqliteConnection, step: &Step) -> Result<(), Error> {
@@ -307,7 +335,16 @@ fn optional_failure(failure: Option<&Failure>) -> Result<Option<String>, Error> 
 }
 
 async fn apply(connection: &mut SqliteConnection, change: Change) -> Result<Applied, Error> {
-    let Change { fence, step, keep_lease, attempt, next, job, events, media } = change;
+    let Change {
+        fence,
+        step,
+        keep_lease,
+        attempt,
+        next,
+        job,
+        events,
+        media,
+    } = change;
     let at = time::now();
     if !write_step(connection, &fence, &step, keep_lease).await? {
         return Ok(Applied::Lost);
@@ -336,7 +373,11 @@ async fn apply(connection: &mut SqliteConnection, change: Change) -> Result<Appl
         .await?;
     }
     let (events, cancel_requested) = events::append(connection, step.job, events, at).await?;
-    Ok(Applied::Done { events, next: next_fence, cancel_requested })
+    Ok(Applied::Done {
+        events,
+        next: next_fence,
+        cancel_requested,
+    })
 }
 
 async fn write_step(
@@ -469,28 +510,24 @@ async fn decide(
 ) -> Result<(bool, Vec<Event>), Error> {
     let at = time::now();
     let changed = match &decision {
-        OwnerDecision::Cancel => {
-            sqlx::query(
-                "UPDATE jobs SET cancel_requested = TRUE WHERE id = $1 AND NOT cancel_requested \
+        OwnerDecision::Cancel => sqlx::query(
+            "UPDATE jobs SET cancel_requested = TRUE WHERE id = $1 AND NOT cancel_requested \
                  AND status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
-            )
-            .bind(id.uuid())
-            .execute(&mut *connection)
-            .await?
-            .rows_affected()
-        }
-        OwnerDecision::Retry { from, deadline, .. } => {
-            sqlx::query(
-                "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
+        )
+        .bind(id.uuid())
+        .execute(&mut *connection)
+        .await?
+        .rows_affected(),
+        OwnerDecision::Retry { from, deadline, .. } => sqlx::query(
+            "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
                  cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2",
-            )
-            .bind(id.uuid())
-            .bind(from.as_str())
-            .bind(deadline.millis())
-            .execute(&mut *connection)
-            .await?
-            .rows_affected()
-        }
+        )
+        .bind(id.uuid())
+        .bind(from.as_str())
+        .bind(deadline.millis())
+        .execute(&mut *connection)
+        .await?
+        .rows_affected(),
     };
     if changed == 0 {
         return Ok((false, Vec::new()));

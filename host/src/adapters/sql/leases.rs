@@ -2,10 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{
-    Database, Error, rows,
-    rows::STEP,
-};
+use super::{Database, Error, rows, rows::STEP};
 use crate::{
     ids::{NodeId, StepId, UserId},
     jobs::store::{Claimed, Fence},
@@ -79,7 +76,9 @@ impl Database {
                 .bind(node.uuid())
                 .fetch_all(connection)
                 .await?;
-                rows.iter().map(|row| Ok(StepId::from_uuid(rows::uuid(row, "id")?))).collect()
+                rows.iter()
+                    .map(|row| Ok(StepId::from_uuid(rows::uuid(row, "id")?)))
+                    .collect()
             })
         })
         .await
@@ -92,11 +91,13 @@ impl Database {
     pub async fn release_leases(&self, node: NodeId) -> Result<u64, Error> {
         self.write(move |connection| {
             Box::pin(async move {
-                Ok(sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner = $1")
-                    .bind(node.uuid())
-                    .execute(connection)
-                    .await?
-                    .rows_affected())
+                Ok(
+                    sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner = $1")
+                        .bind(node.uuid())
+                        .execute(connection)
+                        .await?
+                        .rows_affected(),
+                )
             })
         })
         .await
@@ -110,11 +111,13 @@ impl Database {
     pub async fn expire_foreign_leases(&self, node: NodeId) -> Result<u64, Error> {
         self.write(move |connection| {
             Box::pin(async move {
-                Ok(sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner <> $1")
-                    .bind(node.uuid())
-                    .execute(connection)
-                    .await?
-                    .rows_affected())
+                Ok(
+                    sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner <> $1")
+                        .bind(node.uuid())
+                        .execute(connection)
+                        .await?
+                        .rows_affected(),
+                )
             })
         })
         .await

@@ -37,6 +37,9 @@ impl Error {
         what: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Decode { what, source: source.into() }
+        Self::Decode {
+            what,
+            source: source.into(),
+        }
     }
 }

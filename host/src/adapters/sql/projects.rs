@@ -116,7 +116,11 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn find_project(&self, owner: UserId, id: ProjectId) -> Result<Option<Project>, Error> {
+    pub async fn find_project(
+        &self,
+        owner: UserId,
+        id: ProjectId,
+    ) -> Result<Option<Project>, Error> {
         sqlx::query(AssertSqlSafe(format!(
             "SELECT {PROJECT} FROM projects WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL"
         )))
@@ -148,7 +152,13 @@ impl Database {
         for id in ids {
             query = query.bind(id.uuid());
         }
-        query.bind(owner.uuid()).fetch_all(self.read()).await?.iter().map(project).collect()
+        query
+            .bind(owner.uuid())
+            .fetch_all(self.read())
+            .await?
+            .iter()
+            .map(project)
+            .collect()
     }
 
     /// Projects of `owner`, newest first.

@@ -48,7 +48,9 @@ pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, Error> {
 }
 
 pub(super) fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Error> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+    Ok(row
+        .try_get::<Option<i64>, _>(column)?
+        .map(Timestamp::from_millis))
 }
 
 pub(super) fn uuid(row: &SqliteRow, column: &str) -> Result<Uuid, Error> {
@@ -59,7 +61,9 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
     Ok(Job {
         id: JobId::from_uuid(uuid(row, "id")?),
         owner: UserId::from_uuid(uuid(row, "owner_id")?),
-        project: row.try_get::<Option<Uuid>, _>("project_id")?.map(ProjectId::from_uuid),
+        project: row
+            .try_get::<Option<Uuid>, _>("project_id")?
+            .map(ProjectId::from_uuid),
         kind: word("job kind", row.try_get("kind")?, JobKind::parse)?,
         status: word("job status", row.try_get("status")?, JobStatus::parse)?,
         input: json("job input", row.try_get("input")?)?,
@@ -100,7 +104,11 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
         provider: row.try_get("provider")?,
         plugin_version: row.try_get("plugin_version")?,
         plugin_digest: row.try_get("plugin_digest")?,
-        status: word("attempt status", row.try_get("status")?, AttemptStatus::parse)?,
+        status: word(
+            "attempt status",
+            row.try_get("status")?,
+            AttemptStatus::parse,
+        )?,
         charge: word("charge", row.try_get("charge")?, Charge::parse)?,
         vendor_task: row.try_get("vendor_task")?,
         request: json("attempt request", row.try_get("request")?)?,

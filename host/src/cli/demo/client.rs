@@ -18,7 +18,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(url: &str, token: String) -> anyhow::Result<Self> {
-        Ok(Self { http: reqwest::Client::builder().build()?, graphql: format!("{url}/graphql"), token })
+        Ok(Self {
+            http: reqwest::Client::builder().build()?,
+            graphql: format!("{url}/graphql"),
+            token,
+        })
     }
 
     /// The data of a query or mutation.
@@ -62,10 +66,13 @@ impl Client {
     ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Value>> + use<>> {
         let address = self.graphql.replacen("http", "ws", 1);
         let mut request = address.into_client_request()?;
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
-        let (mut socket, _) = connect_async(request).await.context("the socket was refused")?;
+        request.headers_mut().insert(
+            "sec-websocket-protocol",
+            HeaderValue::from_static("graphql-transport-ws"),
+        );
+        let (mut socket, _) = connect_async(request)
+            .await
+            .context("the socket was refused")?;
         let hello = json!({
             "type": "connection_init",
             "payload": { "authorization": format!("Bearer {}", self.token) },
@@ -114,7 +121,8 @@ impl Client {
                             }
                         }
                         Some("error") => {
-                            let error = anyhow::anyhow!("the subscription failed: {}", message["payload"]);
+                            let error =
+                                anyhow::anyhow!("the subscription failed: {}", message["payload"]);
                             return Some((Err(error), None));
                         }
                         _ => {}
@@ -135,6 +143,13 @@ impl Client {
     }
 
     pub(super) async fn get_json(&self, url: &str) -> anyhow::Result<Value> {
-        Ok(self.http.get(url).send().await?.error_for_status()?.json().await?)
+        Ok(self
+            .http
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?)
     }
 }

@@ -67,7 +67,14 @@ async fn make(options: &Options) -> anyhow::Result<Value> {
         ("server.port", "0".to_owned()),
         ("development.user", "demo@localhost".to_owned()),
         ("development.lenient_links", "true".to_owned()),
-        ("log.filter", options.common.log.clone().unwrap_or_else(|| "warn".to_owned())),
+        (
+            "log.filter",
+            options
+                .common
+                .log
+                .clone()
+                .unwrap_or_else(|| "warn".to_owned()),
+        ),
     ];
     // Data of an earlier demo is nobody's; a folder that was asked for is kept.
     let scratch = tempfile::tempdir()?;
@@ -80,11 +87,19 @@ async fn make(options: &Options) -> anyhow::Result<Value> {
         settings.plugins.cache_dir = cache.join("plugins");
     }
     let mut show = Show::new();
-    let simulators = simulators::start(&options.speed, Some(cache.join("simulators")), Ports::default()).await?;
+    let simulators = simulators::start(
+        &options.speed,
+        Some(cache.join("simulators")),
+        Ports::default(),
+    )
+    .await?;
     let played = simulators::urls(&simulators);
     simulators::reroute(&mut settings, &played);
     let app = App::start(settings).await?;
-    show.say(&format!("Server     {}/graphql (with simulated vendors)", app.url));
+    show.say(&format!(
+        "Server     {}/graphql (with simulated vendors)",
+        app.url
+    ));
 
     let made = film(options, &app, &played, &mut show).await;
     show.finish();
@@ -121,9 +136,14 @@ async fn film(
         "projectId": project["id"], "language": "en", "maxSeconds": 20,
         "idempotencyKey": "demo-script",
     });
-    let job: Value = client.change(GENERATE_SCRIPT, "generateScript", wish, "job").await?;
+    let job: Value = client
+        .change(GENERATE_SCRIPT, "generateScript", wish, "job")
+        .await?;
     let job = watch(&client, &job, show).await?;
-    let script = job["script"]["text"].as_str().context("the script is missing")?.to_owned();
+    let script = job["script"]["text"]
+        .as_str()
+        .context("the script is missing")?
+        .to_owned();
     show.say(&format!("  “{script}”"));
 
     show.say("\nVideo");
@@ -131,14 +151,20 @@ async fn film(
         "projectId": project["id"], "script": script, "language": "en", "aspect": "PORTRAIT",
         "subtitles": "BURNED", "idempotencyKey": "demo-video",
     });
-    let job: Value = client.change(GENERATE_VIDEO, "generateVideo", wish, "job").await?;
+    let job: Value = client
+        .change(GENERATE_VIDEO, "generateVideo", wish, "job")
+        .await?;
     let job = watch(&client, &job, show).await?;
 
     tokio::fs::create_dir_all(&options.out).await?;
-    for (field, name) in
-        [("videoUrl", "video.mp4"), ("thumbnailUrl", "thumbnail.jpg"), ("subtitlesUrl", "subtitles.srt")]
-    {
-        let url = job[field].as_str().with_context(|| format!("{field} is missing"))?;
+    for (field, name) in [
+        ("videoUrl", "video.mp4"),
+        ("thumbnailUrl", "thumbnail.jpg"),
+        ("subtitlesUrl", "subtitles.srt"),
+    ] {
+        let url = job[field]
+            .as_str()
+            .with_context(|| format!("{field} is missing"))?;
         client.download(url, &options.out.join(name)).await?;
     }
     let mut calls = serde_json::Map::new();
@@ -177,12 +203,20 @@ async fn watch(client: &Client, job: &Value, show: &mut Show) -> anyhow::Result<
                 "  {:<10} by {} {}, ${cost:.4}",
                 step["kind"].as_str().unwrap_or_default().to_lowercase(),
                 attempt["provider"].as_str().unwrap_or_default(),
-                attempt["charge"].as_str().unwrap_or_default().to_lowercase().replace('_', " "),
+                attempt["charge"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_lowercase()
+                    .replace('_', " "),
             ));
         }
     }
     if job["status"] != "SUCCEEDED" {
-        bail!("the job ended {}: {}", job["status"], job["error"]["message"]);
+        bail!(
+            "the job ended {}: {}",
+            job["status"],
+            job["error"]["message"]
+        );
     }
     Ok(job)
 }

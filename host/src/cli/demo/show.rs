@@ -16,7 +16,12 @@ impl Show {
     pub(super) fn new() -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let terminal = !bars.is_hidden();
-        Self { bars, steps: BTreeMap::new(), terminal, writing: false }
+        Self {
+            bars,
+            steps: BTreeMap::new(),
+            terminal,
+            writing: false,
+        }
     }
 
     pub(super) fn say(&mut self, line: &str) {
@@ -83,14 +88,20 @@ impl Show {
         let bars = &self.bars;
         let bar = self.steps.entry(step.to_owned()).or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(100));
-            if let Ok(style) = ProgressStyle::with_template("  {prefix:<10} {bar:24} {percent:>3} % {elapsed:>4} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template(
+                "  {prefix:<10} {bar:24} {percent:>3} % {elapsed:>4} {msg}",
+            ) {
                 bar.set_style(style);
             }
             bar.set_prefix(step.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 100"
+        )]
         bar.set_position((part.clamp(0.0, 1.0) * 100.0) as u64);
         if !message.is_empty() {
             bar.set_message(message.to_owned());
@@ -118,5 +129,9 @@ impl Show {
 }
 
 fn words(kind: &str, message: &str) -> String {
-    if message.is_empty() { kind.to_lowercase().replace('_', " ") } else { message.to_owned() }
+    if message.is_empty() {
+        kind.to_lowercase().replace('_', " ")
+    } else {
+        message.to_owned()
+    }
 }

@@ -54,8 +54,12 @@ impl Advance {
                     );
                     return self.fail(held, failure, None, Vec::new()).await;
                 }
-                let wait =
-                    decide::backoff(self.settings.retry_base, i64::from(held.tries), None, rand::random());
+                let wait = decide::backoff(
+                    self.settings.retry_base,
+                    i64::from(held.tries),
+                    None,
+                    rand::random(),
+                );
                 Ok(Turn::Wait(time::now().after(wait)))
             }
         }
@@ -78,14 +82,18 @@ impl Advance {
             Some(track) if !voiced => Some(self.local(track, scratch.path()).await?),
             _ => None,
         };
-        let cues = self.cues(work, input, materials, vendor_subtitles, scratch.path()).await?;
+        let cues = self
+            .cues(work, input, materials, vendor_subtitles, scratch.path())
+            .await?;
         let out = scratch.path().join("composed.mp4");
         let composition = Composition {
             film: film_path,
             keep_film_sound: voice_path.is_none(),
             voice: voice_path,
             subtitles: match input.subtitles {
-                SubtitleMode::Burned if !cues.is_empty() => FilmSubtitles::Burned { cues: cues.clone() },
+                SubtitleMode::Burned if !cues.is_empty() => {
+                    FilmSubtitles::Burned { cues: cues.clone() }
+                }
                 // A track that players show on demand, besides the file.
                 SubtitleMode::Sidecar if !cues.is_empty() => FilmSubtitles::Embedded {
                     cues: cues.clone(),
@@ -115,7 +123,14 @@ impl Advance {
         for warning in &composed.warnings {
             tracing::warn!(job = %held.step.job, %warning, "composing");
         }
-        let film = media::keep_file(&self.blobs, held.step.job, &out, "video/mp4", &composed.probe).await?;
+        let film = media::keep_file(
+            &self.blobs,
+            held.step.job,
+            &out,
+            "video/mp4",
+            &composed.probe,
+        )
+        .await?;
         let subtitles = match input.subtitles {
             SubtitleMode::None => None,
             _ if cues.is_empty() => None,
@@ -133,11 +148,27 @@ impl Advance {
         if quarter <= held.step.progress.unwrap_or(0.0) || quarter >= 1.0 {
             return;
         }
-        let step = crate::jobs::model::Step { progress: Some(quarter), ..held.step.clone() };
+        let step = crate::jobs::model::Step {
+            progress: Some(quarter),
+            ..held.step.clone()
+        };
         let mut event = about(step.kind, EventType::StepProgress);
         event.progress = Some(quarter);
-        if let Err(error) = self.write(held, step, Draft { events: vec![event], ..Draft::default() }).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "progress could not be logged");
+        if let Err(error) = self
+            .write(
+                held,
+                step,
+                Draft {
+                    events: vec![event],
+                    ..Draft::default()
+                },
+            )
+            .await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "progress could not be logged"
+            );
         }
     }
 
@@ -183,8 +214,13 @@ impl Advance {
         let scratch = tempfile::tempdir().map_err(host)?;
         let film = self.local(film, scratch.path()).await?;
         let out = scratch.path().join("thumbnail.jpg");
-        let probe = self.studio.thumbnail(&film, None, out.clone()).await.map_err(tool)?;
-        let picture = media::keep_file(&self.blobs, held.step.job, &out, "image/jpeg", &probe).await?;
+        let probe = self
+            .studio
+            .thumbnail(&film, None, out.clone())
+            .await
+            .map_err(tool)?;
+        let picture =
+            media::keep_file(&self.blobs, held.step.job, &out, "image/jpeg", &probe).await?;
         Ok(StepOutput::Thumbnail { picture })
     }
 

@@ -35,7 +35,10 @@ impl Advance {
             .steps
             .iter()
             .find(|step| step.position > held.step.position && step.status == StepStatus::Pending)
-            .map(|step| Step { due_at: Some(now), ..step.clone() });
+            .map(|step| Step {
+                due_at: Some(now),
+                ..step.clone()
+            });
         let mut events = vec![about(held.step.kind, EventType::StepSucceeded)];
         let job = match &next {
             Some(next) if !next.kind.is_paid() => {
@@ -45,7 +48,10 @@ impl Advance {
             Some(_) => None,
             None => {
                 events.push(NewEvent::job(EventType::JobSucceeded));
-                Some(JobChange { status: JobStatus::Succeeded, error: None })
+                Some(JobChange {
+                    status: JobStatus::Succeeded,
+                    error: None,
+                })
             }
         };
         let next = next.map(|next| Step {
@@ -61,7 +67,20 @@ impl Advance {
             ..held.step.clone()
         };
         let more = next.is_some();
-        match self.write(held, step, Draft { attempt, next, job, events, media }).await? {
+        match self
+            .write(
+                held,
+                step,
+                Draft {
+                    attempt,
+                    next,
+                    job,
+                    events,
+                    media,
+                },
+            )
+            .await?
+        {
             Written::Done { .. } if more => Ok(Turn::Again),
             Written::Done { .. } | Written::Lost => Ok(Turn::Gone),
         }
@@ -75,28 +94,64 @@ impl Advance {
         attempt: Option<Attempt>,
         events: Vec<NewEvent>,
     ) -> Result<Turn, sql::Error> {
-        self.end(held, StepStatus::Failed, JobStatus::Failed, Some(failure), attempt, events, false).await
+        self.end(
+            held,
+            StepStatus::Failed,
+            JobStatus::Failed,
+            Some(failure),
+            attempt,
+            events,
+            false,
+        )
+        .await
     }
 
     /// The owner asked to stop.
     pub(super) async fn cancel(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
         let (attempt, settle) = self.leave(held, work).await;
-        self.end(held, StepStatus::Canceled, JobStatus::Canceled, None, attempt, Vec::new(), settle).await
+        self.end(
+            held,
+            StepStatus::Canceled,
+            JobStatus::Canceled,
+            None,
+            attempt,
+            Vec::new(),
+            settle,
+        )
+        .await
     }
 
     /// The deadline passed. A task at the vendor is asked to stop, and followed to its end.
     pub(super) async fn expire(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
         let (attempt, settle) = self.leave(held, work).await;
-        let last = held.step.error.as_ref().map(|error| format!(" Last problem: {}", error.message));
+        let last = held
+            .step
+            .error
+            .as_ref()
+            .map(|error| format!(" Last problem: {}", error.message));
         let failure = Failure::new(
             FailureCode::DeadlineExceeded,
-            format!("The job was not done by its deadline.{}", last.unwrap_or_default()),
+            format!(
+                "The job was not done by its deadline.{}",
+                last.unwrap_or_default()
+            ),
         );
-        self.end(held, StepStatus::Failed, JobStatus::Failed, Some(failure), attempt, Vec::new(), settle)
-            .await
+        self.end(
+            held,
+            StepStatus::Failed,
+            JobStatus::Failed,
+            Some(failure),
+            attempt,
+            Vec::new(),
+            settle,
+        )
+        .await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "private: the three ways to end share one write")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "private: the three ways to end share one write"
+    )]
     async fn end(
         &self,
         held: &mut Held,
@@ -127,9 +182,24 @@ impl Advance {
             completed_at: Some(now),
             ..held.step.clone()
         };
-        let job = Some(JobChange { status: job_status, error });
+        let job = Some(JobChange {
+            status: job_status,
+            error,
+        });
         held.cancel = false;
-        match self.write(held, step, Draft { attempt, job, events, ..Draft::default() }).await? {
+        match self
+            .write(
+                held,
+                step,
+                Draft {
+                    attempt,
+                    job,
+                    events,
+                    ..Draft::default()
+                },
+            )
+            .await?
+        {
             Written::Done { .. } if settle => Ok(Turn::Again),
             Written::Done { .. } | Written::Lost => {
                 held.slot = None;
@@ -141,7 +211,9 @@ impl Advance {
     /// What becomes of the attempt when its job ends early, and whether it has to be
     /// followed.
     async fn leave(&self, held: &Held, work: &Work) -> (Option<Attempt>, bool) {
-        let Some(attempt) = work.current(&held.step).cloned() else { return (None, false) };
+        let Some(attempt) = work.current(&held.step).cloned() else {
+            return (None, false);
+        };
         match attempt.status {
             AttemptStatus::Accepted => {
                 if self.stop_task(&attempt).await {
@@ -168,17 +240,24 @@ impl Advance {
     }
 
     async fn stop_task(&self, attempt: &Attempt) -> bool {
-        let (Some(provider), Some(task)) =
-            (self.registry.find(&attempt.provider), attempt.vendor_task.clone())
-        else {
+        let (Some(provider), Some(task)) = (
+            self.registry.find(&attempt.provider),
+            attempt.vendor_task.clone(),
+        ) else {
             return false;
         };
         if !provider.manifest().tasks.is_some_and(|tasks| tasks.cancel) {
             return false;
         }
-        let call =
-            Call { assets: Arc::new(NoAssets), text: None, label: format!("cancel {}", attempt.id) };
-        let context = ContextArgs { client_ref: attempt.id.to_string(), callback_url: None };
+        let call = Call {
+            assets: Arc::new(NoAssets),
+            text: None,
+            label: format!("cancel {}", attempt.id),
+        };
+        let context = ContextArgs {
+            client_ref: attempt.id.to_string(),
+            callback_url: None,
+        };
         match provider.plugin.cancel(call, task, context).await.result {
             Ok(()) => true,
             Err(error) => {
@@ -193,7 +272,9 @@ impl Advance {
         Attempt {
             status: AttemptStatus::Succeeded,
             charge: Charge::Charged,
-            cost_micro_usd: done.cost_micro_usd.and_then(|cost| i64::try_from(cost).ok()),
+            cost_micro_usd: done
+                .cost_micro_usd
+                .and_then(|cost| i64::try_from(cost).ok()),
             error: None,
             uncertain_at: None,
             finished_at: Some(time::now()),
@@ -207,7 +288,8 @@ impl Advance {
             return attempt;
         }
         let request: Option<PaidRequest> = serde_json::from_value(attempt.request.clone()).ok();
-        let (Some(provider), Some(request)) = (self.registry.find(&attempt.provider), request) else {
+        let (Some(provider), Some(request)) = (self.registry.find(&attempt.provider), request)
+        else {
             return attempt;
         };
         let manifest = provider.manifest();
@@ -225,16 +307,30 @@ impl Advance {
                 None => return attempt,
             },
         };
-        let model = request
-            .model()
-            .or_else(|| models.iter().find(|model| model.default).map(|model| model.id.as_str()));
+        let model = request.model().or_else(|| {
+            models
+                .iter()
+                .find(|model| model.default)
+                .map(|model| model.id.as_str())
+        });
         let duration_ms = match output {
-            StepOutput::Voice { audio: file, .. } | StepOutput::Video { film: file, .. } => file.duration_ms,
+            StepOutput::Voice { audio: file, .. } | StepOutput::Video { film: file, .. } => {
+                file.duration_ms
+            }
             _ => None,
         };
-        #[expect(clippy::cast_precision_loss, reason = "playing times are far below 2^52 ms")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "playing times are far below 2^52 ms"
+        )]
         let seconds = duration_ms.unwrap_or(0) as f64 / 1_000.0;
-        let used = Used { seconds, characters: request.characters() };
-        Attempt { cost_micro_usd: providers::estimate(prices, model, used), ..attempt }
+        let used = Used {
+            seconds,
+            characters: request.characters(),
+        };
+        Attempt {
+            cost_micro_usd: providers::estimate(prices, model, used),
+            ..attempt
+        }
     }
 }

@@ -115,7 +115,9 @@ struct Work {
 impl Work {
     fn attempts_of(&self, step: &Step) -> impl DoubleEndedIterator<Item = &Attempt> + use<'_> {
         let id = step.id;
-        self.attempts.iter().filter(move |attempt| attempt.step == id)
+        self.attempts
+            .iter()
+            .filter(move |attempt| attempt.step == id)
     }
 
     /// The attempt that the step is about now.
@@ -183,7 +185,10 @@ impl Advance {
             StepStatus::Pending => self.make(held, &work).await,
             // Only ever read after a crash or a failed write: whoever submits goes on from
             // memory. Was the request on its way? Nobody knows.
-            StepStatus::Submitting => self.doubt(held, &work, "The server stopped during the call.").await,
+            StepStatus::Submitting => {
+                self.doubt(held, &work, "The server stopped during the call.")
+                    .await
+            }
             StepStatus::Unconfirmed => self.recover(held, &work).await,
             StepStatus::Running => Ok(self.watch(held, &work, None)),
             StepStatus::Storing => self.store(held, &work).await,
@@ -199,13 +204,21 @@ impl Advance {
             self.database.steps_of(&ids),
             self.database.attempts_of(&ids),
         )?;
-        Ok(Work { job, steps, attempts })
+        Ok(Work {
+            job,
+            steps,
+            attempts,
+        })
     }
 
     /// Sets out to ask for the step's task from now on.
     fn watch(&self, held: &mut Held, work: &Work, settling: Option<Timestamp>) -> Turn {
-        let Some(attempt) = work.current(&held.step) else { return Turn::Gone };
-        let Some(task) = attempt.vendor_task.as_deref() else { return Turn::Gone };
+        let Some(attempt) = work.current(&held.step) else {
+            return Turn::Gone;
+        };
+        let Some(task) = attempt.vendor_task.as_deref() else {
+            return Turn::Gone;
+        };
         held.watch = Some(Watch {
             attempt: attempt.id,
             provider: attempt.provider.as_str().into(),
@@ -228,18 +241,37 @@ impl Advance {
                 return Ok(self.watch(held, work, Some(until)));
             }
         }
-        let attempt = work.current(&held.step).filter(|_| open.is_some()).map(|attempt| Attempt {
-            status: AttemptStatus::Abandoned,
-            finished_at: Some(time::now()),
-            ..attempt.clone()
-        });
-        let step = Step { due_at: None, ..held.step.clone() };
-        self.write(held, step, Draft { attempt, ..Draft::default() }).await?;
+        let attempt = work
+            .current(&held.step)
+            .filter(|_| open.is_some())
+            .map(|attempt| Attempt {
+                status: AttemptStatus::Abandoned,
+                finished_at: Some(time::now()),
+                ..attempt.clone()
+            });
+        let step = Step {
+            due_at: None,
+            ..held.step.clone()
+        };
+        self.write(
+            held,
+            step,
+            Draft {
+                attempt,
+                ..Draft::default()
+            },
+        )
+        .await?;
         Ok(Turn::Gone)
     }
 
     /// Writes the step as it is now, with what belongs to it, and tells the events.
-    async fn write(&self, held: &mut Held, step: Step, draft: Draft) -> Result<Written, sql::Error> {
+    async fn write(
+        &self,
+        held: &mut Held,
+        step: Step,
+        draft: Draft,
+    ) -> Result<Written, sql::Error> {
         let keep_lease = step.due_at.is_some() || draft.next.is_some();
         let applied = self
             .database
@@ -259,7 +291,11 @@ impl Advance {
                 tracing::warn!(job = %step.job, step = step.kind.as_str(), "the lease was lost");
                 Ok(Written::Lost)
             }
-            Applied::Done { events, next, cancel_requested } => {
+            Applied::Done {
+                events,
+                next,
+                cancel_requested,
+            } => {
                 self.bus.publish(events);
                 held.step = step;
                 if let (Some(fence), Some(next)) = (next, draft.next) {
@@ -295,7 +331,10 @@ enum Written {
 }
 
 fn is_over(status: StepStatus) -> bool {
-    matches!(status, StepStatus::Succeeded | StepStatus::Failed | StepStatus::Canceled)
+    matches!(
+        status,
+        StepStatus::Succeeded | StepStatus::Failed | StepStatus::Canceled
+    )
 }
 
 fn about(step: StepKind, event: EventType) -> NewEvent {

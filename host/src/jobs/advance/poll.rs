@@ -9,7 +9,9 @@ use crate::{
     adapters::sql,
     jobs::{
         decide::{self, Sighting},
-        model::{Attempt, AttemptStatus, Charge, EventType, Failure, FailureCode, Step, StepStatus},
+        model::{
+            Attempt, AttemptStatus, Charge, EventType, Failure, FailureCode, Step, StepStatus,
+        },
     },
     providers::Provider,
     time::{self, Timestamp},
@@ -34,7 +36,11 @@ impl Advance {
         }
         let Some(provider) = self.registry.find(provider) else {
             // The plugin is gone; it may come back with the next start.
-            next.extend(asked.into_iter().map(|held| Next::At(now.after(Duration::from_secs(60)), held)));
+            next.extend(
+                asked
+                    .into_iter()
+                    .map(|held| Next::At(now.after(Duration::from_secs(60)), held)),
+            );
             return next;
         };
         if asked.is_empty() {
@@ -62,8 +68,10 @@ impl Advance {
             .iter()
             .filter_map(|held| held.watch.as_ref())
             .map(|watch| {
-                let context =
-                    ContextArgs { client_ref: watch.attempt.to_string(), callback_url: None };
+                let context = ContextArgs {
+                    client_ref: watch.attempt.to_string(),
+                    callback_url: None,
+                };
                 (watch.task.to_string(), context)
             })
             .collect();
@@ -73,15 +81,26 @@ impl Advance {
             _ => Arc::new(NoAssets),
         };
         let label = format!("poll {} ({})", provider.id(), tasks.len());
-        let outcome = provider.plugin.poll(Call { assets, text: None, label }, tasks).await;
+        let outcome = provider
+            .plugin
+            .poll(
+                Call {
+                    assets,
+                    text: None,
+                    label,
+                },
+                tasks,
+            )
+            .await;
         match outcome.result {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 asked
                     .into_iter()
                     .map(|held| {
-                        let sighting =
-                            answers.next().map_or(Sighting::Unseen(None), decide::judge_status);
+                        let sighting = answers
+                            .next()
+                            .map_or(Sighting::Unseen(None), decide::judge_status);
                         (held, sighting)
                     })
                     .collect()
@@ -96,7 +115,10 @@ impl Advance {
                         vendor_code: None,
                     }),
                 });
-                asked.into_iter().map(|held| (held, sighting.clone())).collect()
+                asked
+                    .into_iter()
+                    .map(|held| (held, sighting.clone()))
+                    .collect()
             }
         }
     }
@@ -109,31 +131,49 @@ impl Advance {
         sighting: Sighting,
     ) -> Result<Option<Timestamp>, sql::Error> {
         let now = time::now();
-        let Some(watch) = held.watch.as_mut() else { return Ok(Some(now)) };
+        let Some(watch) = held.watch.as_mut() else {
+            return Ok(Some(now));
+        };
         watch.polls = watch.polls.saturating_add(1);
         let settling = watch.settling.is_some();
         let (attempt, polls) = (watch.attempt, watch.polls);
         let after = |vendor| {
-            let (first, most) = provider
-                .manifest()
-                .tasks
-                .map_or((5_000, 30_000), |tasks| (tasks.poll_after_ms, tasks.poll_max_ms));
+            let (first, most) = provider.manifest().tasks.map_or((5_000, 30_000), |tasks| {
+                (tasks.poll_after_ms, tasks.poll_max_ms)
+            });
             // A task whose job is over is nobody's hurry.
             let polls = if settling { polls + 4 } else { polls };
             now.after(decide::poll_interval(first, most, polls, vendor))
         };
         match sighting {
             Sighting::Unseen(wait) => Ok(Some(after(wait))),
-            Sighting::Working { fraction, message, after: said } => {
+            Sighting::Working {
+                fraction,
+                message,
+                after: said,
+            } => {
                 if settling || fraction.is_none() || fraction == held.step.progress {
                     return Ok(Some(after(said)));
                 }
-                let step = Step { progress: fraction, ..held.step.clone() };
+                let step = Step {
+                    progress: fraction,
+                    ..held.step.clone()
+                };
                 let mut event = about(step.kind, EventType::StepProgress);
                 event.progress = fraction;
                 event.message = message.map(|text| text.chars().take(200).collect());
                 let at = after(said);
-                match self.write(held, step, Draft { events: vec![event], ..Draft::default() }).await? {
+                match self
+                    .write(
+                        held,
+                        step,
+                        Draft {
+                            events: vec![event],
+                            ..Draft::default()
+                        },
+                    )
+                    .await?
+                {
                     Written::Lost => Ok(None),
                     Written::Done { cancel_requested } => {
                         held.cancel |= cancel_requested;
@@ -153,10 +193,17 @@ impl Advance {
                     _ => Ok(Some(now)),
                 }
             }
-            Sighting::Failed(failure) => self.gave_up(held, attempt, settling, failure, AttemptStatus::Failed).await,
+            Sighting::Failed(failure) => {
+                self.gave_up(held, attempt, settling, failure, AttemptStatus::Failed)
+                    .await
+            }
             Sighting::Canceled => {
-                let failure = Failure::new(FailureCode::ProviderRejected, "The provider stopped the task.");
-                self.gave_up(held, attempt, settling, failure, AttemptStatus::Canceled).await
+                let failure = Failure::new(
+                    FailureCode::ProviderRejected,
+                    "The provider stopped the task.",
+                );
+                self.gave_up(held, attempt, settling, failure, AttemptStatus::Canceled)
+                    .await
             }
         }
     }
@@ -189,9 +236,24 @@ impl Advance {
         Ok(None)
     }
 
-    async fn settled(&self, held: &mut Held, attempt: Attempt) -> Result<Option<Timestamp>, sql::Error> {
-        let step = Step { due_at: None, ..held.step.clone() };
-        self.write(held, step, Draft { attempt: Some(attempt), ..Draft::default() }).await?;
+    async fn settled(
+        &self,
+        held: &mut Held,
+        attempt: Attempt,
+    ) -> Result<Option<Timestamp>, sql::Error> {
+        let step = Step {
+            due_at: None,
+            ..held.step.clone()
+        };
+        self.write(
+            held,
+            step,
+            Draft {
+                attempt: Some(attempt),
+                ..Draft::default()
+            },
+        )
+        .await?;
         Ok(None)
     }
 

@@ -44,7 +44,9 @@ impl Advance {
         work: &Work,
         why: &str,
     ) -> Result<Turn, sql::Error> {
-        let Some(attempt) = work.current(&held.step).cloned() else { return Ok(Turn::Gone) };
+        let Some(attempt) = work.current(&held.step).cloned() else {
+            return Ok(Turn::Gone);
+        };
         self.uncertain(held, attempt, why).await
     }
 
@@ -55,10 +57,15 @@ impl Advance {
         why: &str,
     ) -> Result<Turn, sql::Error> {
         let now = time::now();
-        let step = Step { status: StepStatus::Unconfirmed, due_at: Some(now), ..held.step.clone() };
+        let step = Step {
+            status: StepStatus::Unconfirmed,
+            due_at: Some(now),
+            ..held.step.clone()
+        };
         let events = vec![
-            about(held.step.kind, EventType::StepUnconfirmed)
-                .saying(format!("{why} Looking up whether the provider accepted it.")),
+            about(held.step.kind, EventType::StepUnconfirmed).saying(format!(
+                "{why} Looking up whether the provider accepted it."
+            )),
         ];
         let attempt = Attempt {
             status: AttemptStatus::Unconfirmed,
@@ -67,7 +74,18 @@ impl Advance {
         };
         held.slot = None;
         held.tries = 0;
-        match self.write(held, step, Draft { attempt: Some(attempt), events, ..Draft::default() }).await? {
+        match self
+            .write(
+                held,
+                step,
+                Draft {
+                    attempt: Some(attempt),
+                    events,
+                    ..Draft::default()
+                },
+            )
+            .await?
+        {
             Written::Lost => Ok(Turn::Gone),
             Written::Done { .. } => Ok(Turn::Again),
         }
@@ -75,11 +93,14 @@ impl Advance {
 
     /// One look: replay where the vendor replays, else look up, else park.
     pub(super) async fn recover(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
-        let Some(attempt) = work.current(&held.step).cloned() else { return Ok(Turn::Gone) };
+        let Some(attempt) = work.current(&held.step).cloned() else {
+            return Ok(Turn::Gone);
+        };
         let now = time::now();
         let since = attempt.uncertain_at.unwrap_or(attempt.submitted_at);
         let request: Option<PaidRequest> = serde_json::from_value(attempt.request.clone()).ok();
-        let (Some(provider), Some(request)) = (self.registry.find(&attempt.provider), request) else {
+        let (Some(provider), Some(request)) = (self.registry.find(&attempt.provider), request)
+        else {
             return self.park(held).await;
         };
         let recovery = provider.manifest().recovery;
@@ -91,7 +112,9 @@ impl Advance {
             match decide::judge_submission(&outcome) {
                 // These speak of this attempt itself: the vendor answers the same key with
                 // the first answer.
-                verdict @ (Verdict::Accepted(_) | Verdict::Done(_) | Verdict::Refused(_, Then::Stop)) => {
+                verdict @ (Verdict::Accepted(_)
+                | Verdict::Done(_)
+                | Verdict::Refused(_, Then::Stop)) => {
                     return self.conclude(held, work, attempt, verdict).await;
                 }
                 // Anything else speaks of the repetition.
@@ -109,7 +132,9 @@ impl Advance {
                             FailureCode::ProviderUnavailable,
                             "The provider has no record of the call.",
                         );
-                        return self.refused(held, work, attempt, failure, Then::Retry(None)).await;
+                        return self
+                            .refused(held, work, attempt, failure, Then::Retry(None))
+                            .await;
                     }
                 }
                 Found::Unsupported => return self.park(held).await,
@@ -122,7 +147,9 @@ impl Advance {
             return self.park(held).await;
         }
         held.tries += 1;
-        let wait = SOONEST.saturating_mul(1 << (held.tries - 1).min(6)).min(SLOWEST);
+        let wait = SOONEST
+            .saturating_mul(1 << (held.tries - 1).min(6))
+            .min(SLOWEST);
         Ok(Turn::Wait(now.after(wait)))
     }
 
@@ -138,7 +165,10 @@ impl Advance {
             label: format!("find {}", attempt.id),
         };
         let lost = Lost {
-            context: ContextArgs { client_ref: attempt.id.to_string(), callback_url: None },
+            context: ContextArgs {
+                client_ref: attempt.id.to_string(),
+                callback_url: None,
+            },
             kind: request.kind().to_owned(),
             request: request.contract_json(),
             submitted_at_ms: attempt.submitted_at.millis().unsigned_abs(),
@@ -164,10 +194,26 @@ impl Advance {
              cannot be looked up. Check the provider's own records, then retry the job and accept \
              a possible double charge, or cancel it.",
         );
-        let step = Step { error: Some(failure.clone()), due_at: None, ..held.step.clone() };
+        let step = Step {
+            error: Some(failure.clone()),
+            due_at: None,
+            ..held.step.clone()
+        };
         let events = vec![NewEvent::job(EventType::JobUnconfirmed).saying(&failure.message)];
-        let job = Some(JobChange { status: JobStatus::Unconfirmed, error: Some(failure) });
-        self.write(held, step, Draft { job, events, ..Draft::default() }).await?;
+        let job = Some(JobChange {
+            status: JobStatus::Unconfirmed,
+            error: Some(failure),
+        });
+        self.write(
+            held,
+            step,
+            Draft {
+                job,
+                events,
+                ..Draft::default()
+            },
+        )
+        .await?;
         Ok(Turn::Gone)
     }
 }

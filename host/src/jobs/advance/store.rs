@@ -30,17 +30,25 @@ const MAX_TEXT: usize = 1 << 20;
 
 impl Advance {
     pub(super) async fn store(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
-        let Some(attempt) = work.current(&held.step).cloned() else { return Ok(Turn::Gone) };
-        let done: Option<Done> =
-            attempt.delivered.clone().and_then(|value| serde_json::from_value(value).ok());
+        let Some(attempt) = work.current(&held.step).cloned() else {
+            return Ok(Turn::Gone);
+        };
+        let done: Option<Done> = attempt
+            .delivered
+            .clone()
+            .and_then(|value| serde_json::from_value(value).ok());
         let Some(done) = done else {
-            let failure = Failure::new(FailureCode::MediaFailed, "The provider's result is unreadable.");
+            let failure = Failure::new(
+                FailureCode::MediaFailed,
+                "The provider's result is unreadable.",
+            );
             return self.fail(held, failure, None, Vec::new()).await;
         };
         match self.bring_home(held, work, &attempt, &done).await {
             Ok(output) => {
                 let attempt = self.priced(attempt, &output);
-                self.succeed(held, work, output, Some(attempt), Vec::new()).await
+                self.succeed(held, work, output, Some(attempt), Vec::new())
+                    .await
             }
             Err(StoreError::Unusable(why)) => {
                 tracing::warn!(job = %attempt.job, attempt = %attempt.id, %why, "unusable result");
@@ -75,15 +83,21 @@ impl Advance {
         if matches!(error, StoreError::Gone(_)) {
             self.fresh_links(held, attempt).await?;
         }
-        let wait = decide::backoff(self.settings.retry_base, i64::from(held.tries), None, rand::random());
+        let wait = decide::backoff(
+            self.settings.retry_base,
+            i64::from(held.tries),
+            None,
+            rand::random(),
+        );
         Ok(Turn::Wait(time::now().after(wait)))
     }
 
     /// Links of vendors die; asking for the task again gives new ones.
     async fn fresh_links(&self, held: &mut Held, attempt: Attempt) -> Result<(), sql::Error> {
-        let (Some(task), Some(provider)) =
-            (attempt.vendor_task.clone(), self.registry.find(&attempt.provider))
-        else {
+        let (Some(task), Some(provider)) = (
+            attempt.vendor_task.clone(),
+            self.registry.find(&attempt.provider),
+        ) else {
             return Ok(());
         };
         let call = Call {
@@ -91,15 +105,29 @@ impl Advance {
             text: None,
             label: format!("links {}", attempt.id),
         };
-        let context = ContextArgs { client_ref: attempt.id.to_string(), callback_url: None };
+        let context = ContextArgs {
+            client_ref: attempt.id.to_string(),
+            callback_url: None,
+        };
         let outcome = provider.plugin.poll(call, vec![(task, context)]).await;
         if let Ok(answers) = outcome.result
             && let Some(Ok(Status::Done(done))) = answers.into_iter().next()
         {
             let delivered = serde_json::to_value(&done).ok();
-            let attempt = Attempt { delivered, ..attempt };
+            let attempt = Attempt {
+                delivered,
+                ..attempt
+            };
             let step = held.step.clone();
-            self.write(held, step, Draft { attempt: Some(attempt), ..Draft::default() }).await?;
+            self.write(
+                held,
+                step,
+                Draft {
+                    attempt: Some(attempt),
+                    ..Draft::default()
+                },
+            )
+            .await?;
         }
         Ok(())
     }
@@ -139,14 +167,20 @@ impl Advance {
                     Some(output) => self
                         .keep(attempt, output)
                         .await
-                        .map_err(|error| tracing::warn!(%error, "the vendor's subtitles are left out"))
+                        .map_err(
+                            |error| tracing::warn!(%error, "the vendor's subtitles are left out"),
+                        )
                         .ok(),
                 };
                 let voiced = asked_to_speak(attempt) || {
                     let materials = Materials::of(&work.steps);
                     materials.voice.is_none()
                 };
-                Ok(StepOutput::Video { film, subtitles, voiced })
+                Ok(StepOutput::Video {
+                    film,
+                    subtitles,
+                    voiced,
+                })
             }
             StepKind::Compose | StepKind::Thumbnail | StepKind::Deliver => {
                 Err(StoreError::Host("this step has no provider".to_owned()))
@@ -156,7 +190,9 @@ impl Advance {
 
     async fn playable(&self, attempt: &Attempt, output: &Output) -> Result<StoredFile, StoreError> {
         let file = self.keep(attempt, output).await?;
-        Ok(media::probe_kind(&self.studio, &self.blobs, file).await?.file)
+        Ok(media::probe_kind(&self.studio, &self.blobs, file)
+            .await?
+            .file)
     }
 
     async fn keep(&self, attempt: &Attempt, output: &Output) -> Result<StoredFile, StoreError> {
@@ -167,10 +203,21 @@ impl Advance {
             }
             Media::Url(url) => {
                 let provider = self.registry.find(&attempt.provider).ok_or_else(|| {
-                    StoreError::Host(format!("the provider {} is not installed", attempt.provider))
+                    StoreError::Host(format!(
+                        "the provider {} is not installed",
+                        attempt.provider
+                    ))
                 })?;
                 let most = self.settings.max_media_bytes;
-                media::keep_url(&provider.plugin, &self.blobs, attempt.job, url, &output.mime, most).await
+                media::keep_url(
+                    &provider.plugin,
+                    &self.blobs,
+                    attempt.job,
+                    url,
+                    &output.mime,
+                    most,
+                )
+                .await
             }
             Media::Text(text) if text.len() <= MAX_TEXT => {
                 media::keep_text(&self.blobs, attempt.job, text.clone(), &output.mime).await
@@ -200,7 +247,18 @@ impl Advance {
         let events = vec![about(held.step.kind, EventType::StepStoring)];
         held.slot = None;
         held.tries = 0;
-        match self.write(held, step, Draft { attempt: Some(attempt), events, ..Draft::default() }).await? {
+        match self
+            .write(
+                held,
+                step,
+                Draft {
+                    attempt: Some(attempt),
+                    events,
+                    ..Draft::default()
+                },
+            )
+            .await?
+        {
             Written::Lost => Ok(Turn::Gone),
             Written::Done { .. } => Ok(Turn::Again),
         }
@@ -232,8 +290,10 @@ fn asked_to_speak(attempt: &Attempt) -> bool {
     use genvid_runtime::video::Speech;
 
     use crate::jobs::requests::PaidRequest;
-    serde_json::from_value::<PaidRequest>(attempt.request.clone()).is_ok_and(|request| match request {
-        PaidRequest::Video(request) => !matches!(request.speech, Speech::Silent),
-        PaidRequest::Script(_) | PaidRequest::Voice(_) => false,
-    })
+    serde_json::from_value::<PaidRequest>(attempt.request.clone()).is_ok_and(
+        |request| match request {
+            PaidRequest::Video(request) => !matches!(request.speech, Speech::Silent),
+            PaidRequest::Script(_) | PaidRequest::Voice(_) => false,
+        },
+    )
 }

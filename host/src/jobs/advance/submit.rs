@@ -33,17 +33,27 @@ impl Advance {
     pub(super) async fn submit(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
         // A job that is tried again after its deadline may still have its task: it is
         // followed, not bought again.
-        let open = work.attempts_of(&held.step).find(|old| old.status == AttemptStatus::Accepted);
-        if let Some((open, task)) = open.and_then(|old| Some((old.clone(), old.vendor_task.clone()?))) {
+        let open = work
+            .attempts_of(&held.step)
+            .find(|old| old.status == AttemptStatus::Accepted);
+        if let Some((open, task)) =
+            open.and_then(|old| Some((old.clone(), old.vendor_task.clone()?)))
+        {
             return self.accepted(held, open, task).await;
         }
         let route = self.route(held, work);
-        let chosen = held.step.provider.clone().filter(|id| route.candidates.contains(id));
+        let chosen = held
+            .step
+            .provider
+            .clone()
+            .filter(|id| route.candidates.contains(id));
         let Some(id) = chosen.or_else(|| untried(&route, &held.step, work)) else {
             let failure = nobody(&route, &held.step, work);
             return self.fail(held, failure, None, Vec::new()).await;
         };
-        let Some(provider) = self.registry.find(&id) else { return Ok(Turn::Gone) };
+        let Some(provider) = self.registry.find(&id) else {
+            return Ok(Turn::Gone);
+        };
         if held.slot.is_none() {
             return Ok(Turn::Slot(id));
         }
@@ -66,8 +76,11 @@ impl Advance {
             events.push(about(held.step.kind, EventType::StepStarted));
         }
         events.push(
-            about(held.step.kind, EventType::AttemptStarted)
-                .saying(format!("Calling {} (try {})", provider.manifest().name, attempt.number)),
+            about(held.step.kind, EventType::AttemptStarted).saying(format!(
+                "Calling {} (try {})",
+                provider.manifest().name,
+                attempt.number
+            )),
         );
         let now = time::now();
         let step = Step {
@@ -79,17 +92,30 @@ impl Advance {
             started_at: held.step.started_at.or(Some(now)),
             ..held.step.clone()
         };
-        let job = (work.job.status != JobStatus::Running)
-            .then_some(JobChange { status: JobStatus::Running, error: None });
-        let draft = Draft { attempt: Some(attempt.clone()), job, events, ..Draft::default() };
+        let job = (work.job.status != JobStatus::Running).then_some(JobChange {
+            status: JobStatus::Running,
+            error: None,
+        });
+        let draft = Draft {
+            attempt: Some(attempt.clone()),
+            job,
+            events,
+            ..Draft::default()
+        };
         match self.write(held, step, draft).await? {
             Written::Lost => return Ok(Turn::Gone),
-            Written::Done { cancel_requested: true } => {
+            Written::Done {
+                cancel_requested: true,
+            } => {
                 // Nothing has left yet.
                 let failure = Failure::new(FailureCode::ProviderUnavailable, "Not sent: canceled.");
-                return self.refused(held, work, attempt, failure, Then::Retry(None)).await;
+                return self
+                    .refused(held, work, attempt, failure, Then::Retry(None))
+                    .await;
             }
-            Written::Done { cancel_requested: false } => {}
+            Written::Done {
+                cancel_requested: false,
+            } => {}
         }
         let outcome = self.call(held, provider, &request, attempt.id).await;
         tracing::info!(
@@ -100,7 +126,8 @@ impl Advance {
             failure = outcome.result.as_ref().err().map(tracing::field::display),
             "submitted"
         );
-        self.conclude(held, work, attempt, decide::judge_submission(&outcome)).await
+        self.conclude(held, work, attempt, decide::judge_submission(&outcome))
+            .await
     }
 
     /// Writes what a submission came to.
@@ -130,7 +157,11 @@ impl Advance {
         let now = time::now();
         let provider = self.registry.find(&attempt.provider);
         let name = provider.map_or(attempt.provider.as_str(), |p| p.manifest().name.as_str());
-        let step = Step { status: StepStatus::Running, due_at: Some(now), ..held.step.clone() };
+        let step = Step {
+            status: StepStatus::Running,
+            due_at: Some(now),
+            ..held.step.clone()
+        };
         let events = vec![
             about(held.step.kind, EventType::AttemptAccepted).saying(format!("{name} works on it")),
         ];
@@ -153,10 +184,25 @@ impl Advance {
             uncertain_at: None,
             ..attempt
         };
-        match self.write(held, step, Draft { attempt: Some(attempt), events, ..Draft::default() }).await? {
+        match self
+            .write(
+                held,
+                step,
+                Draft {
+                    attempt: Some(attempt),
+                    events,
+                    ..Draft::default()
+                },
+            )
+            .await?
+        {
             Written::Lost => Ok(Turn::Gone),
-            Written::Done { cancel_requested: true } => Ok(Turn::Again),
-            Written::Done { cancel_requested: false } => {
+            Written::Done {
+                cancel_requested: true,
+            } => Ok(Turn::Again),
+            Written::Done {
+                cancel_requested: false,
+            } => {
                 held.watch = Some(watch);
                 Ok(Turn::Wait(now.after(first)))
             }
@@ -183,7 +229,8 @@ impl Advance {
             counts,
             ..attempt
         };
-        let mut events = vec![about(held.step.kind, EventType::AttemptFailed).saying(&failure.message)];
+        let mut events =
+            vec![about(held.step.kind, EventType::AttemptFailed).saying(&failure.message)];
         let tries = 1 + work
             .attempts_of(&held.step)
             .filter(|old| {
@@ -197,9 +244,12 @@ impl Advance {
         let wait = match then {
             Then::Stop => return self.fail(held, failure, Some(attempt), events).await,
             Then::WaitForSlot(said) => Some(said.unwrap_or(SLOT_WAIT)),
-            Then::Retry(said) if tries < decide::TRIES => {
-                Some(decide::backoff(self.settings.retry_base, tries, said, rand::random()))
-            }
+            Then::Retry(said) if tries < decide::TRIES => Some(decide::backoff(
+                self.settings.retry_base,
+                tries,
+                said,
+                rand::random(),
+            )),
             Then::Retry(_) | Then::NextProvider => None,
         };
         let (provider, due) = match wait {
@@ -230,24 +280,45 @@ impl Advance {
             due_at: Some(due),
             ..held.step.clone()
         };
-        match self.write(held, step, Draft { attempt: Some(attempt), events, ..Draft::default() }).await? {
+        match self
+            .write(
+                held,
+                step,
+                Draft {
+                    attempt: Some(attempt),
+                    events,
+                    ..Draft::default()
+                },
+            )
+            .await?
+        {
             Written::Lost => Ok(Turn::Gone),
             Written::Done { .. } => Ok(Turn::Wait(due)),
         }
     }
 
     fn route(&self, held: &Held, work: &Work) -> Route {
-        let Some(kind) = requests::provider_kind(held.step.kind) else { return Route::default() };
+        let Some(kind) = requests::provider_kind(held.step.kind) else {
+            return Route::default();
+        };
         let materials = Materials::of(&work.steps);
-        let characters = requests::spoken_text(&work.job.input, &materials).chars().count();
+        let characters = requests::spoken_text(&work.job.input, &materials)
+            .chars()
+            .count();
         let own = (&work.job.input, held.step.kind);
         let (language, pin, exclude, prefer) = match own {
-            (JobInput::Script(input), _) => {
-                (&input.language, input.provider.as_deref(), input.exclude.as_slice(), None)
-            }
-            (JobInput::Voice(input), _) => {
-                (&input.language, input.provider.as_deref(), input.exclude.as_slice(), None)
-            }
+            (JobInput::Script(input), _) => (
+                &input.language,
+                input.provider.as_deref(),
+                input.exclude.as_slice(),
+                None,
+            ),
+            (JobInput::Voice(input), _) => (
+                &input.language,
+                input.provider.as_deref(),
+                input.exclude.as_slice(),
+                None,
+            ),
             (JobInput::Video(input), StepKind::Voice) => (
                 &input.language,
                 input.voice_provider.as_deref(),
@@ -270,7 +341,15 @@ impl Advance {
             }),
             _ => None,
         };
-        self.registry.route(&Need { kind, language, characters, pin, exclude, prefer, video })
+        self.registry.route(&Need {
+            kind,
+            language,
+            characters,
+            pin,
+            exclude,
+            prefer,
+            video,
+        })
     }
 
     async fn request(
@@ -286,14 +365,20 @@ impl Advance {
             (StepKind::Script, _) => requests::script_request(input, manifest),
             (StepKind::Voice, _) => requests::voice_request(input, &materials, manifest),
             (StepKind::Video, JobInput::Video(video)) => {
-                let chosen = video.avatar.as_ref().is_some_and(|item| item.provider == manifest.id);
+                let chosen = video
+                    .avatar
+                    .as_ref()
+                    .is_some_and(|item| item.provider == manifest.id);
                 let pictures = video.images.len() + video.product.images.len();
-                let needed = manifest.video.as_ref().is_some_and(|film| match film.avatar {
-                    AvatarNeed::Required => true,
-                    // Somebody has to speak: a picture will do.
-                    AvatarNeed::Optional => pictures == 0 || film.max_images == 0,
-                    AvatarNeed::Unsupported => false,
-                });
+                let needed = manifest
+                    .video
+                    .as_ref()
+                    .is_some_and(|film| match film.avatar {
+                        AvatarNeed::Required => true,
+                        // Somebody has to speak: a picture will do.
+                        AvatarNeed::Optional => pictures == 0 || film.max_images == 0,
+                        AvatarNeed::Unsupported => false,
+                    });
                 let avatar = if needed && !chosen {
                     Some(self.any_avatar(provider, video.aspect).await?)
                 } else {
@@ -313,15 +398,23 @@ impl Advance {
     }
 
     /// The first avatar of the catalogue that suits the picture's shape, or else the first.
-    async fn any_avatar(&self, provider: &Provider, aspect: Aspect) -> Result<String, (Failure, Then)> {
-        let items = self.catalog.items(Some(provider.id()), ItemKind::Avatar).await.map_err(|error| {
-            tracing::warn!(%error, "no avatar could be chosen");
-            let failure = Failure::new(
-                FailureCode::ProviderUnavailable,
-                "The provider's list of avatars cannot be read.",
-            );
-            (failure, Then::Retry(None))
-        })?;
+    async fn any_avatar(
+        &self,
+        provider: &Provider,
+        aspect: Aspect,
+    ) -> Result<String, (Failure, Then)> {
+        let items = self
+            .catalog
+            .items(Some(provider.id()), ItemKind::Avatar)
+            .await
+            .map_err(|error| {
+                tracing::warn!(%error, "no avatar could be chosen");
+                let failure = Failure::new(
+                    FailureCode::ProviderUnavailable,
+                    "The provider's list of avatars cannot be read.",
+                );
+                (failure, Then::Retry(None))
+            })?;
         let shape = aspect.as_str().to_lowercase();
         let suits = |item: &&crate::providers::CatalogItem| {
             item.metadata
@@ -330,10 +423,16 @@ impl Advance {
                 .and_then(|word| word.as_str())
                 .is_some_and(|word| word.eq_ignore_ascii_case(&shape))
         };
-        items.iter().find(suits).or_else(|| items.first()).map(|item| item.id.clone()).ok_or_else(|| {
-            let failure = Failure::new(FailureCode::InvalidInput, "The provider offers no avatar.");
-            (failure, Then::NextProvider)
-        })
+        items
+            .iter()
+            .find(suits)
+            .or_else(|| items.first())
+            .map(|item| item.id.clone())
+            .ok_or_else(|| {
+                let failure =
+                    Failure::new(FailureCode::InvalidInput, "The provider offers no avatar.");
+                (failure, Then::NextProvider)
+            })
     }
 
     /// The call itself, with the text that is being written put into the log meanwhile.
@@ -388,8 +487,21 @@ impl Advance {
         };
         let step = held.step.clone();
         // The text comes again, whole, with the finished step.
-        if let Err(error) = self.write(held, step, Draft { events: vec![event], ..Draft::default() }).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "live text could not be logged");
+        if let Err(error) = self
+            .write(
+                held,
+                step,
+                Draft {
+                    events: vec![event],
+                    ..Draft::default()
+                },
+            )
+            .await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "live text could not be logged"
+            );
         }
     }
 
@@ -402,7 +514,13 @@ impl Advance {
                 .public_url
                 .as_ref()
                 .filter(|_| takes_callbacks)
-                .map(|base| format!("{}/hooks/{}/{attempt}", base.trim_end_matches('/'), provider.id())),
+                .map(|base| {
+                    format!(
+                        "{}/hooks/{}/{attempt}",
+                        base.trim_end_matches('/'),
+                        provider.id()
+                    )
+                }),
         }
     }
 }
@@ -413,20 +531,31 @@ fn untried(route: &Route, step: &Step, work: &Work) -> Option<String> {
         .candidates
         .iter()
         .find(|id| {
-            !work.attempts_of(step).any(|old| old.round == step.round && old.provider == **id)
+            !work
+                .attempts_of(step)
+                .any(|old| old.round == step.round && old.provider == **id)
         })
         .cloned()
 }
 
 fn nobody(route: &Route, step: &Step, work: &Work) -> Failure {
-    let last = work.current(step).filter(|old| old.round == step.round).and_then(|old| old.error.clone());
+    let last = work
+        .current(step)
+        .filter(|old| old.round == step.round)
+        .and_then(|old| old.error.clone());
     last.unwrap_or_else(|| {
-        let reasons: Vec<_> =
-            route.ruled_out.iter().map(|out| format!("{} {}", out.provider, out.reason)).collect();
+        let reasons: Vec<_> = route
+            .ruled_out
+            .iter()
+            .map(|out| format!("{} {}", out.provider, out.reason))
+            .collect();
         Failure::new(
             FailureCode::ProviderUnavailable,
             if reasons.is_empty() {
-                format!("No provider for the step {} is installed.", step.kind.as_str())
+                format!(
+                    "No provider for the step {} is installed.",
+                    step.kind.as_str()
+                )
             } else {
                 format!("No provider can make this: {}.", reasons.join("; "))
             },
@@ -434,8 +563,18 @@ fn nobody(route: &Route, step: &Step, work: &Work) -> Failure {
     })
 }
 
-fn new_attempt(held: &Held, work: &Work, provider: &Provider, request: &serde_json::Value) -> Attempt {
-    let number = work.attempts_of(&held.step).map(|old| old.number).max().unwrap_or(0) + 1;
+fn new_attempt(
+    held: &Held,
+    work: &Work,
+    provider: &Provider,
+    request: &serde_json::Value,
+) -> Attempt {
+    let number = work
+        .attempts_of(&held.step)
+        .map(|old| old.number)
+        .max()
+        .unwrap_or(0)
+        + 1;
     Attempt {
         id: AttemptId::generate(),
         step: held.step.id,

@@ -8,4 +8,9 @@
 //! The plugins come from `target/plugins`; `cargo xtask plugins` builds them.
 
 mod films;
+mod kills;
+mod lost_answers;
+mod refusals;
+mod repeats;
+mod stops;
 mod support;

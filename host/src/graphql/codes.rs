@@ -253,6 +253,13 @@ codes! {
         happened: "This WebSocket holds its maximum of running operations.",
         remedy: "End some subscriptions first, or follow all jobs with one `myJobEvents`.",
     }
+    RateLimited {
+        code: transport::RATE_LIMITED,
+        places: [Request],
+        retryable: true,
+        happened: "The caller holds its maximum of open event streams.",
+        remedy: "End some of them first, or follow all jobs with one `myJobEvents`.",
+    }
     Unavailable {
         code: transport::UNAVAILABLE,
         places: [Request],

@@ -5,7 +5,8 @@
 //! - errors are built in `error` alone, and codes come from the list in `codes`;
 //! - a resolver asks one service; relations of jobs are read by `family`, once for a page;
 //! - objects whose fields wait are `serial`: the engine puts fields that run side by side in
-//!   the order in which they finish, and an answer should have the order of its question;
+//!   the order in which they finish, and an answer should have the order of its question.
+//!   Root fields stay side by side, since one may wait for a vendor;
 //! - every list has a page size, a greatest one, and a cost in proportion;
 //! - every type, field, argument and word is described for somebody who cannot see the code.
 

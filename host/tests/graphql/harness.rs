@@ -110,6 +110,13 @@ impl Bench {
         serde_json::to_value(response).expect("JSON")
     }
 
+    /// The answer to Ann as it is written.
+    pub(crate) async fn text(&self, query: &str) -> String {
+        use genvid::graphql::Executor as _;
+        let request = request(Some(&self.ann), query, json!({}));
+        serde_json::to_string(&self.schema.execute(request).await).expect("JSON")
+    }
+
     /// The data that Ann gets; an error fails the test.
     pub(crate) async fn data(&self, query: &str, variables: Value) -> Value {
         let mut answer = self.answer(Some(&self.ann), query, variables).await;

@@ -266,6 +266,35 @@ async fn a_job_tells_its_plan_its_attempts_and_its_results() {
     assert_eq!(done["lastSeq"], 5);
 }
 
+/// Also where some fields wait for the database and others do not.
+#[tokio::test]
+async fn an_answer_has_the_order_of_its_question() {
+    let bench = Bench::new().await;
+    let project = bench.create_project("Bottle").await;
+    bench.accept_video(Some(&project)).await;
+    let query = "{ jobs(first: 1) { nodes { progress kind project { name } videoUrl status
+        steps { attempts { id } kind } costMicroUsd lastSeq } pageInfo { hasNextPage } } }";
+    let text = bench.text(query).await;
+    let words = [
+        "progress",
+        "kind",
+        "project",
+        "videoUrl",
+        "status",
+        "steps",
+        "attempts",
+        "costMicroUsd",
+        "lastSeq",
+        "pageInfo",
+    ];
+    let places: Vec<_> = words
+        .iter()
+        .map(|word| text.find(&format!("\"{word}\"")).expect("the field"))
+        .collect();
+    assert!(places.is_sorted(), "{text}");
+    assert!(text.contains(r#"{"attempts":[],"kind":"VOICE"}"#), "{text}");
+}
+
 #[tokio::test]
 async fn an_error_says_whether_anything_was_billed() {
     let bench = Bench::new().await;

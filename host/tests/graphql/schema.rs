@@ -87,6 +87,21 @@ fn every_code_says_what_to_do() {
     }
 }
 
+/// The transport's own codes are on the list too, also those that it will get.
+#[test]
+fn codes_of_the_transport_are_in_the_list() {
+    let source = committed("host/transport/src/codes.rs");
+    let codes: Vec<_> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split('"').nth(1))
+        .collect();
+    assert!(codes.len() > 10, "{codes:?}");
+    let listed: BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    for code in codes {
+        assert!(listed.contains(code), "{code}");
+    }
+}
+
 const INTROSPECTION: &str = "{ __schema { types {
     kind name description specifiedByURL
     fields(includeDeprecated: true) { name description args { name description } }

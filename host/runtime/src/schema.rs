@@ -15,7 +15,10 @@ pub(crate) fn compile(schema: &Value) -> Result<Arc<Validator>, String> {
         .with_pattern_options(PatternOptions::regex())
         .build(schema)
         .map(Arc::new)
-        .map_err(|error| error.to_string())
+        .map_err(|error| match error.instance_path().to_string() {
+            path if path.is_empty() => error.to_string(),
+            path => format!("{error}, at {path}"),
+        })
 }
 
 /// Everything in `value` that breaks the schema, at most 50 problems, with keys below `key`.

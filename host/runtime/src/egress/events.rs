@@ -129,3 +129,74 @@ impl Parser {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, piece: usize) -> Result<Vec<Event>, TooLarge> {
+        let mut parser = Parser::new(20);
+        for piece in text.as_bytes().chunks(piece) {
+            parser.feed(piece)?;
+        }
+        Ok(std::iter::from_fn(|| parser.next()).collect())
+    }
+
+    fn event(name: Option<&str>, data: &str, id: Option<&str>) -> Event {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Event {
+            name: owned(name),
+            data: data.to_owned(),
+            id: owned(id),
+        }
+    }
+
+    /// The examples of the standard, section "Interpreting an event stream", and line ends of
+    /// all three kinds.
+    #[test]
+    fn the_standards_examples_are_read_in_any_pieces() {
+        for (text, expected) in [
+            (
+                "data: YHOO\ndata: +2\ndata: 10\n\n",
+                vec![event(None, "YHOO\n+2\n10", None)],
+            ),
+            (
+                ": test\n\ndata: first\nid: 1\n\ndata:second\nid\n\ndata:  third\n\n",
+                vec![
+                    event(None, "first", Some("1")),
+                    event(None, "second", None),
+                    event(None, " third", None),
+                ],
+            ),
+            (
+                "data\n\ndata\ndata\n\ndata:",
+                vec![event(None, "", None), event(None, "\n", None)],
+            ),
+            (
+                "data:test\n\ndata: test\n\n",
+                vec![event(None, "test", None), event(None, "test", None)],
+            ),
+            (
+                "\u{feff}event: add\r\ndata: 1\r\n\r\nevent: x\r\rdata: 2\rid: a\0b\r\n\n",
+                vec![event(Some("add"), "1", None), event(None, "2", None)],
+            ),
+        ] {
+            for piece in 1..=text.len() {
+                assert_eq!(
+                    parse(text, piece).as_deref(),
+                    Ok(expected.as_slice()),
+                    "{text:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn lines_and_events_have_limits() {
+        assert_eq!(parse(&"x".repeat(21), 5), Err(TooLarge(20)));
+        assert_eq!(
+            parse("data: 123456789\ndata: 123456789\ndata: 1\n\n", 5),
+            Err(TooLarge(20))
+        );
+    }
+}

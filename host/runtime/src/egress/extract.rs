@@ -370,8 +370,12 @@ impl Decoder {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ExtractError> {
+        // Padding is optional, but what is there must fill up a group of four.
+        if self.padding > 0 && !(self.count + self.padding).is_multiple_of(4) {
+            return Err(ExtractError::Base64);
+        }
         match self.count {
-            0 => {}
+            0 if self.padding == 0 => {}
             2 => out.push((self.bits >> 4) as u8),
             3 => {
                 out.push((self.bits >> 10) as u8);
@@ -381,5 +385,54 @@ impl Decoder {
         }
         *self = Self::default();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extract(text: &str, pointer: &str, piece: usize) -> Result<(Vec<u8>, String), ExtractError> {
+        let mut extractor = Extractor::new(pointer, 10_000)?;
+        let mut bytes = Vec::new();
+        for piece in text.as_bytes().chunks(piece) {
+            bytes.extend(extractor.feed(piece)?);
+        }
+        Ok((bytes, extractor.finish()?))
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_pieces_end() {
+        for (text, pointer, rest) in [
+            (
+                r#"{"x\"y":{"a":"\\"},"k\u0065y":{"a" : "aG\u006b\/\n+A==" ,"b":[1.5e3,true]}}"#,
+                "/key/a",
+                r#"{"x\"y":{"a":"\\"},"k\u0065y":{"b":[1.5e3,true]}}"#,
+            ),
+            (
+                r#"[ [ "a" , {"~/": [ "aGk/+A==" , "b" ] } ] ]"#,
+                "/0/1/~0~1/0",
+                r#"[ [ "a" , {"~/": [ null , "b" ] } ] ]"#,
+            ),
+        ] {
+            for piece in 1..=text.len() {
+                let (bytes, found) = extract(text, pointer, piece).expect("a string");
+                assert_eq!(bytes, b"hi?\xf8", "{piece}");
+                assert_eq!(found, rest, "{piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn base64_has_no_odd_ends() {
+        for text in [
+            r#"["a"]"#,
+            r#"["aGk=="]"#,
+            r#"["aG=k"]"#,
+            r#"["===="]"#,
+            r#"["a\u0100"]"#,
+        ] {
+            assert_eq!(extract(text, "/0", 1), Err(ExtractError::Base64), "{text}");
+        }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Egress {
     own_headers: Vec<HeaderName>,
     /// Query parameters of the credentials, which guests may not write.
     own_parameters: Vec<String>,
-    scrubber: Scrubber,
+    scrubber: Arc<Scrubber>,
     rate: Rate,
     limits: Limits,
     max_saved_bytes: u64,
@@ -86,6 +86,7 @@ impl Egress {
             max_saved_bytes,
             ..Self::closed(client)
         };
+        let mut scrubber = Scrubber::default();
         for (name, recipe) in &manifest.credentials {
             let Some(filled) = fill(recipe, secrets) else {
                 continue;
@@ -94,12 +95,16 @@ impl Egress {
             egress
                 .own_parameters
                 .extend(filled.parameter().map(str::to_owned));
-            egress.scrubber.add(filled.secret.expose_secret());
+            scrubber.add(filled.secret.expose_secret());
+            if let Some(issuer) = &filled.issuer {
+                scrubber.add(issuer.expose_secret());
+            }
             if let Some(derived) = filled.derived() {
-                egress.scrubber.add(&derived);
+                scrubber.add(&derived);
             }
             egress.credentials.insert(name.clone(), filled);
         }
+        egress.scrubber = Arc::new(scrubber);
         egress
     }
 
@@ -113,7 +118,7 @@ impl Egress {
             credentials: HashMap::new(),
             own_headers: Vec::new(),
             own_parameters: Vec::new(),
-            scrubber: Scrubber::default(),
+            scrubber: Arc::default(),
             rate: Rate::new(1),
             limits: Limits::default(),
             max_saved_bytes: 0,

@@ -41,7 +41,7 @@ pub(super) struct Job {
 /// An answer whose body is still to come.
 pub(super) struct Begun {
     pub(super) answer: Answer,
-    pub(super) scrubber: Scrubber,
+    pub(super) scrubber: Arc<Scrubber>,
     pub(super) safe: bool,
     /// When the request ends.
     pub(super) deadline: Instant,
@@ -244,7 +244,9 @@ impl Egress {
             .rate
             .take(Instant::now(), deadline)
             .ok_or_else(|| unsent("this plugin's requests per second are used up".to_owned()))?;
-        tokio::time::sleep_until(at.into()).await;
+        if at > Instant::now() {
+            tokio::time::sleep_until(at.into()).await;
+        }
         job.meter.request();
 
         let mut url = draft.url.clone();

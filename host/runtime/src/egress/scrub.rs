@@ -1,5 +1,7 @@
 //! Takes echoes of secrets out of what comes back, before a guest sees it.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
@@ -40,13 +42,16 @@ impl Scrubber {
         }
     }
 
-    /// A scrubber for one request more, whose credential was made just now.
-    pub(crate) fn with(&self, made: &[String]) -> Self {
-        let mut scrubber = self.clone();
+    /// A scrubber for one request more, some of whose secrets were made just now.
+    pub(crate) fn with(self: &Arc<Self>, made: &[String]) -> Arc<Self> {
+        if made.is_empty() {
+            return Arc::clone(self);
+        }
+        let mut scrubber = Self::clone(self);
         for secret in made {
             scrubber.add(secret);
         }
-        scrubber
+        Arc::new(scrubber)
     }
 
     /// Length of the longest form: how much of a cut text's end may hide a part of one.

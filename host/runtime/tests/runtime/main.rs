@@ -1,5 +1,6 @@
 //! The sandbox against a real guest and a vendor on this machine.
 
+mod answers;
 mod assets;
 mod calls;
 mod credentials;

@@ -237,7 +237,7 @@ const EXPECTED: &[&str] = &[
     "limits.response_kib: must be 1 to 8192, is 8193",
     "limits.memory_mib: must be 1 to 256, is 257",
     "limits.requests_per_call: must be 1 to 64, is 65",
-    "settings.schema: is not a usable JSON Schema: \"colour\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+    "settings.schema: is not a usable JSON Schema: \"colour\" is not valid under any of the schemas listed in the 'anyOf' keyword, at /properties/a/type",
     "options.video: must be a schema of type `object`",
     "options.script: there is no [script]",
     "credentials.key.secret: `acme key` is no name as `VENDOR_API_KEY`",

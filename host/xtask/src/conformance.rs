@@ -21,7 +21,7 @@ const DOCUMENTS: &str = "documents.mjs";
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long the server may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts `genvid dev`, runs every script and stops the server.
 pub(crate) fn run(root: &Path, binary: &Path) -> anyhow::Result<Tally> {

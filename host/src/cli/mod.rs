@@ -11,7 +11,10 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, LogFormat, Settings};
+use crate::{
+    config::{self, LogFormat, Settings},
+    graphql,
+};
 
 /// Short product and avatar videos through other companies' AI services.
 ///
@@ -55,7 +58,11 @@ enum Command {
     )]
     Simulate(Simulate),
     /// Print the GraphQL schema.
-    Schema,
+    Schema {
+        /// Print the page of error codes instead.
+        #[arg(long)]
+        errors: bool,
+    },
     /// Bring the database up to date and stop.
     Migrate(Common),
     /// Look at and try out provider plugins.
@@ -67,8 +74,9 @@ enum Command {
 /// Flags that several commands share.
 #[derive(Args, Clone, Default)]
 struct Common {
-    /// Settings file; otherwise genvid.toml in the working folder, if it is there.
-    #[arg(long, value_name = "FILE", env = "GENVID_CONFIG")]
+    /// Settings file; otherwise the one that GENVID_CONFIG names, or genvid.toml in the working
+    /// folder, if it is there.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Folder for the database, media and compiled plugins.
     #[arg(long, value_name = "DIR")]
@@ -97,7 +105,8 @@ struct Serve {
     /// Make a local user with this mail address and print a token for it.
     #[arg(long, value_name = "EMAIL")]
     local_user: Option<String>,
-    /// That user's token, so that it stays the same over restarts.
+    /// That user's token, so that it stays the same over restarts; better given as
+    /// GENVID__DEVELOPMENT__TOKEN, which other users of the machine do not see.
     #[arg(
         long,
         value_name = "TOKEN",
@@ -181,8 +190,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dev(options) => serve::dev(options).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Simulate(options) => simulators::simulate(options).await,
-        Command::Schema => {
-            print!("{}", crate::graphql::sdl());
+        Command::Schema { errors } => {
+            let text = if errors {
+                graphql::codes::errors_page()
+            } else {
+                graphql::sdl()
+            };
+            print!("{text}");
             Ok(ExitCode::SUCCESS)
         }
         Command::Migrate(common) => {

@@ -24,6 +24,8 @@ pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 /// The file that is read when none is named.
 const USUAL_FILE: &str = "genvid.toml";
 const PREFIX: &str = "GENVID__";
+/// Names the settings file.
+const FILE_VARIABLE: &str = "GENVID_CONFIG";
 
 /// One setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +74,10 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Setting
             }]));
         }
         Some(file) => Some(file.to_owned()),
-        None => usual.is_file().then_some(usual),
+        None => match std::env::var_os(FILE_VARIABLE) {
+            Some(named) => Some(PathBuf::from(named)),
+            None => usual.is_file().then_some(usual),
+        },
     };
     if let Some(file) = file {
         figment = figment.merge(Toml::file_exact(file));

@@ -19,7 +19,7 @@ use crate::{
     ids::JobId,
     jobs::{
         model,
-        service::{ScriptWish, VideoWish, VoiceWish},
+        wish::{ScriptWish, VideoWish, VoiceWish},
     },
 };
 

@@ -13,6 +13,7 @@
 
 pub mod advance;
 pub mod bus;
+pub mod check;
 pub mod decide;
 pub mod events;
 pub mod input;
@@ -21,6 +22,7 @@ pub mod requests;
 pub mod service;
 pub mod settings;
 pub mod store;
+pub mod wish;
 
 pub use service::{Error, Service};
 pub use settings::Settings;

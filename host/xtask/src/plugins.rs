@@ -11,6 +11,9 @@ use std::time::Instant;
 /// Where the components go, from the repository's root.
 pub(crate) const OUT_DIR: &str = "target/plugins";
 
+/// Where the test guest goes, from the repository's root.
+const TEST_OUT_DIR: &str = "target/test-plugins";
+
 /// A guest for the sandbox's tests: built like a plugin, shipped with none.
 const TEST_GUEST: &str = "host/runtime/tests/guest";
 
@@ -80,19 +83,29 @@ pub(crate) struct BuildOutcome {
 
 pub(crate) fn build(root: &Path, options: &Options) -> anyhow::Result<BuildOutcome> {
     let started = Instant::now();
-    let report = Build {
-        crates: crates(root, &options.ids)?,
-        out_dir: root.join(OUT_DIR),
-        target_dir: Some(root.join("target/wasm")),
-        preference: options.toolchain,
-        locked: options.locked,
-        force: options.force,
+    let (guests, plugins): (Vec<_>, Vec<_>) = crates(root, &options.ids)?
+        .into_iter()
+        .partition(|path| path.ends_with(TEST_GUEST));
+    let mut results = Vec::new();
+    // A server loads whatever is in the plugins' folder: the test guest stays out of it.
+    for (crates, folder) in [(plugins, OUT_DIR), (guests, TEST_OUT_DIR)] {
+        if crates.is_empty() {
+            continue;
+        }
+        let report = Build {
+            crates,
+            out_dir: root.join(folder),
+            target_dir: Some(root.join("target/wasm")),
+            preference: options.toolchain,
+            locked: options.locked,
+            force: options.force,
+        }
+        .run(&mut |text| eprintln!("plugins: {text}"))?;
+        results.extend(report.plugins);
     }
-    .run(&mut |text| eprintln!("plugins: {text}"))?;
 
-    let built: Vec<&Plugin> = report.plugins.iter().flatten().collect();
-    let failures: Vec<String> = report
-        .plugins
+    let built: Vec<&Plugin> = results.iter().flatten().collect();
+    let failures: Vec<String> = results
         .iter()
         .filter_map(|result| result.as_ref().err())
         .map(|failure| {

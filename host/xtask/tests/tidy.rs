@@ -79,6 +79,7 @@ fn libraries_have_one_place() {
         1,
         "adapters/sql",
     );
+    clean("host/tests/e2e/database.rs", "use sqlx::Row;\n");
     found(
         "host/src/http/mod.rs",
         "use async_graphql::Schema;\n",

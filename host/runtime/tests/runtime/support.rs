@@ -22,9 +22,9 @@ pub(crate) const API_KEY: &str = "sk-test/KEY+with=odd\"bits";
 
 /// The bytes of the guest that misbehaves.
 pub(crate) fn guest() -> Vec<u8> {
-    let folder = match std::env::var_os("GENVID_PLUGINS_DIR") {
+    let folder = match std::env::var_os("GENVID_TEST_PLUGINS_DIR") {
         Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/test-plugins"),
     };
     let path = folder.join("test-guest.wasm");
     std::fs::read(&path).unwrap_or_else(|error| {

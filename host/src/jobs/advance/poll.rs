@@ -63,6 +63,7 @@ impl Advance {
         next
     }
 
+    #[expect(clippy::vec_box, reason = "steps move between queues by their pointer")]
     async fn ask(&self, provider: &Provider, asked: Vec<Box<Held>>) -> Vec<(Box<Held>, Sighting)> {
         let tasks: Vec<_> = asked
             .iter()
@@ -185,7 +186,11 @@ impl Advance {
                 let attempt = self.attempt(held, attempt).await?;
                 held.watch = None;
                 if settling {
-                    let attempt = self.charged(attempt, &done);
+                    // Kept for an owner who retries the job: it is paid for.
+                    let attempt = Attempt {
+                        delivered: serde_json::to_value(&done).ok(),
+                        ..self.charged(attempt, &done)
+                    };
                     return self.settled(held, attempt).await;
                 }
                 match self.delivered(held, attempt, &done).await? {

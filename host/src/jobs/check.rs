@@ -1,0 +1,276 @@
+//! Checking wishes: every field, the providers' own rules, and whether anybody could serve.
+
+use std::time::Duration;
+
+use genvid_runtime::manifest::Speech;
+
+use super::{
+    input::{JobInput, VideoInput},
+    service::{Error, Service},
+};
+use crate::{
+    input::{Problems, is_language_tag},
+    providers::{Kind, Need, VideoNeed},
+    time::{self, Timestamp},
+};
+
+/// Longest film, in seconds.
+pub const MAX_SECONDS: u32 = 600;
+const MAX_KEY: usize = 255;
+const MAX_OPTIONS: usize = 16 * 1_024;
+const MAX_DEADLINE: Duration = Duration::from_secs(7 * 86_400);
+
+impl Service {
+    /// Does the pinned provider voice the script, with no separate voice asked for?
+    pub(super) fn speaks_itself(&self, input: &VideoInput) -> bool {
+        let voice_elsewhere = input
+            .voice_provider
+            .as_deref()
+            .or(input.voice.as_ref().map(|v| v.provider.as_str()));
+        let pinned = input
+            .provider
+            .as_deref()
+            .and_then(|id| self.registry.find(id));
+        pinned.is_some_and(|provider| {
+            voice_elsewhere.is_none_or(|id| id == provider.id())
+                && provider
+                    .manifest()
+                    .video
+                    .as_ref()
+                    .is_some_and(|video| video.speech.contains(&Speech::Script))
+        })
+    }
+
+    /// Refuses at once what no installed provider can make.
+    pub(super) fn check_route(&self, input: &JobInput, speaks_itself: bool) -> Result<(), Error> {
+        let need = |kind, language, characters, pin, exclude, video| Need {
+            kind,
+            language,
+            characters,
+            pin,
+            exclude,
+            prefer: None,
+            video,
+        };
+        let mut needs = Vec::new();
+        match input {
+            JobInput::Script(script) => needs.push(need(
+                Kind::Script,
+                &script.language,
+                0,
+                script.provider.as_deref(),
+                script.exclude.as_slice(),
+                None,
+            )),
+            JobInput::Voice(voice) => needs.push(need(
+                Kind::Voice,
+                &voice.language,
+                voice.text.chars().count(),
+                voice.provider.as_deref(),
+                &[],
+                None,
+            )),
+            JobInput::Video(video) => {
+                let characters = video
+                    .script
+                    .as_deref()
+                    .map_or(0, |text| text.chars().count());
+                if video.script.is_none() {
+                    needs.push(need(Kind::Script, &video.language, 0, None, &[], None));
+                }
+                if !speaks_itself {
+                    needs.push(need(
+                        Kind::Voice,
+                        &video.language,
+                        characters,
+                        video.voice_provider.as_deref(),
+                        &[],
+                        None,
+                    ));
+                }
+                needs.push(need(
+                    Kind::Video,
+                    &video.language,
+                    characters,
+                    video.provider.as_deref(),
+                    video.exclude.as_slice(),
+                    Some(VideoNeed {
+                        aspect: video.aspect,
+                        voice_track: !speaks_itself,
+                        images: video.images.len() + video.product.images.len(),
+                    }),
+                ));
+            }
+        }
+        for need in needs {
+            let route = self.registry.route(&need);
+            if route.candidates.is_empty() {
+                let what = match need.kind {
+                    Kind::Script => "write the script",
+                    Kind::Voice => "speak it",
+                    Kind::Video => "make the film",
+                };
+                let reasons: Vec<_> = route
+                    .ruled_out
+                    .iter()
+                    .map(|out| format!("{} {}", out.provider, out.reason))
+                    .collect();
+                return Err(Error::NoProvider(if reasons.is_empty() {
+                    format!("No provider is installed that could {what}.")
+                } else {
+                    format!("No provider can {what}: {}.", reasons.join("; "))
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_provider(
+        &self,
+        field: &str,
+        kind: Kind,
+        id: Option<&str>,
+        problems: &mut Problems,
+    ) {
+        let Some(id) = id else { return };
+        match self.registry.find(id) {
+            None => problems.add(field, format!("{id} is not an installed provider")),
+            Some(provider) if !provider.serves(kind) => {
+                problems.add(field, format!("{id} does not offer this"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Options belong to one provider, so they need a pin; then its schema decides.
+    pub(super) fn check_options(
+        &self,
+        kind: Kind,
+        pin: Option<&str>,
+        options: Option<serde_json::Value>,
+        problems: &mut Problems,
+    ) -> serde_json::Value {
+        let options = match options {
+            None | Some(serde_json::Value::Null) => return serde_json::Value::Null,
+            Some(serde_json::Value::Object(map)) if map.is_empty() => {
+                return serde_json::Value::Null;
+            }
+            Some(options) => options,
+        };
+        let Some(provider) = pin.and_then(|id| self.registry.find(id)) else {
+            problems.add("options", "are a provider's own: name the provider too");
+            return options;
+        };
+        let serde_json::Value::Object(map) = &options else {
+            problems.add("options", "must be an object");
+            return options;
+        };
+        if options.to_string().len() > MAX_OPTIONS {
+            problems.add("options", format!("must have at most {MAX_OPTIONS} bytes"));
+            return options;
+        }
+        let manifest = provider.manifest();
+        let (schema, models) = match kind {
+            Kind::Script => (
+                &manifest.options.script,
+                manifest.script.as_ref().map(|kind| kind.models.as_slice()),
+            ),
+            Kind::Voice => (
+                &manifest.options.voice,
+                manifest.voice.as_ref().map(|kind| kind.models.as_slice()),
+            ),
+            Kind::Video => (
+                &manifest.options.video,
+                manifest.video.as_ref().map(|kind| kind.models.as_slice()),
+            ),
+        };
+        if let Some(model) = map.get("model") {
+            let known = model.as_str().is_some_and(|id| {
+                models
+                    .unwrap_or_default()
+                    .iter()
+                    .any(|model| model.id == id)
+            });
+            if !known {
+                problems.add("options.model", "is not a model of this provider");
+            }
+        }
+        let mut rest = map.clone();
+        rest.remove("model");
+        check_schema(schema.as_ref(), &serde_json::Value::Object(rest), problems);
+        options
+    }
+
+    pub(super) fn common(
+        &self,
+        key: &str,
+        deadline: Option<Timestamp>,
+        problems: &mut Problems,
+    ) -> Common {
+        let key = key.trim();
+        if key.is_empty() || key.len() > MAX_KEY {
+            problems.add(
+                "idempotencyKey",
+                format!("must have 1 to {MAX_KEY} characters"),
+            );
+        }
+        let now = time::now();
+        if let Some(deadline) = deadline {
+            if deadline <= now {
+                problems.add("deadline", "has passed");
+            } else if deadline.since(now) > MAX_DEADLINE {
+                problems.add("deadline", "is more than seven days away");
+            }
+        }
+        Common {
+            key: key.to_owned(),
+            asked_deadline: deadline,
+        }
+    }
+}
+
+/// What all wishes have in common.
+pub(super) struct Common {
+    pub(super) key: String,
+    pub(super) asked_deadline: Option<Timestamp>,
+}
+
+pub(super) fn check_language(tag: &str, problems: &mut Problems) {
+    if !is_language_tag(tag) {
+        problems.add("language", "must be a language tag such as en or zh-CN");
+    }
+}
+
+pub(super) fn check_seconds(seconds: Option<u32>, problems: &mut Problems) {
+    if seconds.is_some_and(|seconds| !(1..=MAX_SECONDS).contains(&seconds)) {
+        problems.add("maxSeconds", format!("must be 1 to {MAX_SECONDS}"));
+    }
+}
+
+fn check_schema(
+    schema: Option<&serde_json::Value>,
+    options: &serde_json::Value,
+    problems: &mut Problems,
+) {
+    let Some(schema) = schema else {
+        if options.as_object().is_some_and(|map| !map.is_empty()) {
+            problems.add("options", "this provider takes none");
+        }
+        return;
+    };
+    match jsonschema::validator_for(schema) {
+        Ok(validator) => {
+            for error in validator.iter_errors(options).take(20) {
+                let path = error.instance_path().to_string().replace('/', ".");
+                problems.add(format!("options{path}"), error.to_string());
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "a manifest's options schema is unusable");
+            problems.add(
+                "options",
+                "cannot be checked: the provider's schema is faulty",
+            );
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What users ask for, as it comes from an edge: typed, not yet checked.
+
+use url::Url;
+
+use super::{
+    input::ProviderItem,
+    model::{Aspect, SubtitleMode},
+};
+use crate::{ids::ProjectId, time::Timestamp};
+
+/// A script to write.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptWish {
+    /// For which project.
+    pub project: Option<ProjectId>,
+    /// What the writer should know besides the project's words.
+    pub brief: Option<String>,
+    /// BCP 47.
+    pub language: String,
+    /// Longest speaking time, 1 to 600 seconds.
+    pub max_seconds: Option<u32>,
+    /// One of the templates.
+    pub template: Option<String>,
+    /// Only this provider.
+    pub provider: Option<String>,
+    /// Never these.
+    pub exclude: Vec<String>,
+    /// The provider's own options.
+    pub options: Option<serde_json::Value>,
+    /// The caller's key, 1 to 255 characters.
+    pub idempotency_key: String,
+    /// When it has to be done.
+    pub deadline: Option<Timestamp>,
+}
+
+/// A text to speak.
+#[derive(Debug, Clone, Default)]
+pub struct VoiceWish {
+    /// For which project.
+    pub project: Option<ProjectId>,
+    /// The text.
+    pub text: String,
+    /// BCP 47.
+    pub language: String,
+    /// Only this provider.
+    pub provider: Option<String>,
+    /// A voice of a catalogue.
+    pub voice: Option<ProviderItem>,
+    /// The provider's own options.
+    pub options: Option<serde_json::Value>,
+    /// The caller's key.
+    pub idempotency_key: String,
+    /// When it has to be done.
+    pub deadline: Option<Timestamp>,
+}
+
+/// A film to make.
+#[derive(Debug, Clone)]
+pub struct VideoWish {
+    /// For which project.
+    pub project: ProjectId,
+    /// The text; none: one is written first.
+    pub script: Option<String>,
+    /// BCP 47.
+    pub language: String,
+    /// Shape of the picture.
+    pub aspect: Aspect,
+    /// Only this provider.
+    pub provider: Option<String>,
+    /// Never these.
+    pub exclude: Vec<String>,
+    /// An avatar of a catalogue.
+    pub avatar: Option<ProviderItem>,
+    /// Only this provider speaks.
+    pub voice_provider: Option<String>,
+    /// A voice of a catalogue.
+    pub voice: Option<ProviderItem>,
+    /// Pictures; none: the project's.
+    pub images: Vec<Url>,
+    /// Longest length, 1 to 600 seconds.
+    pub max_seconds: Option<u32>,
+    /// What becomes of the subtitles.
+    pub subtitles: SubtitleMode,
+    /// The video provider's own options.
+    pub options: Option<serde_json::Value>,
+    /// The caller's key.
+    pub idempotency_key: String,
+    /// When it has to be done.
+    pub deadline: Option<Timestamp>,
+}

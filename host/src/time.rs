@@ -1,6 +1,9 @@
 //! Instants as the database stores them, and where they come from.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -57,8 +60,32 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
-/// The clock of this process. With an embedded database it is the database's clock too.
+/// How much the database's clock is ahead of this host's, in milliseconds.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// The clock of this installation: the host's with an embedded database, the server's with
+/// one that several nodes share.
 #[must_use]
 pub fn now() -> Timestamp {
+    Timestamp(
+        host_clock()
+            .0
+            .saturating_add(AHEAD.load(Ordering::Relaxed)),
+    )
+}
+
+/// The clock of this host.
+pub(crate) fn host_clock() -> Timestamp {
     Timestamp(Utc::now().timestamp_millis())
+}
+
+/// Takes over that the database's clock is `ahead` milliseconds ahead of the host's, unless
+/// that is what is known already, give or take `slack`. True when it was news.
+pub(crate) fn follow(ahead: i64, slack: i64) -> bool {
+    let known = AHEAD.load(Ordering::Relaxed);
+    let news = known.abs_diff(ahead) > slack.unsigned_abs();
+    if news {
+        AHEAD.store(ahead, Ordering::Relaxed);
+    }
+    news
 }

@@ -1,15 +1,18 @@
 //! Users and their access tokens.
 
-use sqlx::{Row, sqlite::SqliteRow};
-
-use super::{Database, Error, rows};
+use super::{
+    Database, Error,
+    database::Scope,
+    query::{Row, query},
+    rows,
+};
 use crate::{
     accounts::{Role, User},
     ids::UserId,
     time::Timestamp,
 };
 
-fn user(row: &SqliteRow) -> Result<User, Error> {
+fn user(row: &Row) -> Result<User, Error> {
     let role: &str = row.try_get("role")?;
     Ok(User {
         id: UserId::from_uuid(rows::uuid(row, "id")?),
@@ -26,9 +29,9 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn ensure_user(&self, new: User) -> Result<User, Error> {
-        self.write(move |connection| {
+        self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "INSERT INTO users (id, email, name, role, created_at) \
                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING",
                 )
@@ -36,10 +39,10 @@ impl Database {
                 .bind(&new.email)
                 .bind(&new.name)
                 .bind(new.role.as_str())
-                .bind(new.created_at.millis())
+                .bind(new.created_at)
                 .execute(&mut *connection)
                 .await?;
-                let row = sqlx::query(
+                let row = query(
                     "SELECT id, email, name, role, created_at FROM users WHERE email = $1",
                 )
                 .bind(&new.email)
@@ -56,9 +59,9 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn find_user(&self, id: UserId) -> Result<Option<User>, Error> {
-        sqlx::query("SELECT id, email, name, role, created_at FROM users WHERE id = $1")
+        query("SELECT id, email, name, role, created_at FROM users WHERE id = $1")
             .bind(id.uuid())
-            .fetch_optional(self.read())
+            .fetch_optional(&mut self.read(Scope::Identity).await?)
             .await?
             .as_ref()
             .map(user)
@@ -76,16 +79,16 @@ impl Database {
         label: String,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.write(move |connection| {
+        self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "INSERT INTO access_tokens (token_hash, user_id, label, created_at) \
                      VALUES ($1, $2, $3, $4) ON CONFLICT (token_hash) DO NOTHING",
                 )
                 .bind(hash)
                 .bind(owner.uuid())
                 .bind(label)
-                .bind(now.millis())
+                .bind(now)
                 .execute(connection)
                 .await?;
                 Ok(())
@@ -99,14 +102,14 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn token_owner(&self, hash: &[u8], now: Timestamp) -> Result<Option<User>, Error> {
-        sqlx::query(
+        query(
             "SELECT users.id, email, name, role, users.created_at FROM access_tokens \
              JOIN users ON users.id = user_id \
              WHERE token_hash = $1 AND (expires_at IS NULL OR expires_at > $2)",
         )
         .bind(hash)
-        .bind(now.millis())
-        .fetch_optional(self.read())
+        .bind(now)
+        .fetch_optional(&mut self.read(Scope::Identity).await?)
         .await?
         .as_ref()
         .map(user)

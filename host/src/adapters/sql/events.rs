@@ -1,25 +1,35 @@
 //! The event log: sequence numbers without gaps, given in the transaction that changes the
 //! job.
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
-use super::{Database, Error, jobs::placeholders, rows, rows::EVENT};
+use super::{
+    Database, Error,
+    database::Scope,
+    jobs::placeholders,
+    query::{Connection, query},
+    rows,
+    rows::EVENT,
+};
 use crate::{
     ids::{JobId, UserId},
-    jobs::model::{Event, NewEvent},
+    jobs::model::{Event, NewEvent, StepKind},
     time::Timestamp,
 };
+
+/// Events that one statement inserts.
+const MOST_AT_ONCE: usize = 100;
 
 /// Appends `new` to the job's log and answers them numbered, and whether somebody asked the
 /// job to stop.
 pub(super) async fn append(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     job: JobId,
     new: Vec<NewEvent>,
     at: Timestamp,
 ) -> Result<(Vec<Event>, bool), Error> {
     let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
-    let row = sqlx::query(
+    let row = query(
         "UPDATE jobs SET last_seq = last_seq + $2 WHERE id = $1 \
          RETURNING last_seq, owner_id, cancel_requested",
     )
@@ -27,35 +37,67 @@ pub(super) async fn append(
     .bind(count)
     .fetch_one(&mut *connection)
     .await?;
+    let cancel_requested = row.try_get("cancel_requested")?;
+    if new.is_empty() {
+        return Ok((Vec::new(), cancel_requested));
+    }
     let owner = UserId::from_uuid(rows::uuid(&row, "owner_id")?);
-    let first = row.try_get::<i64, _>("last_seq")? - count + 1;
-    let mut events = Vec::with_capacity(new.len());
-    for (seq, body) in (first..).zip(new) {
-        let position = sqlx::query_scalar(
-            "INSERT INTO events (job_id, owner_id, seq, type, step, progress, message, text_delta, at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING position",
-        )
-        .bind(job.uuid())
-        .bind(owner.uuid())
-        .bind(seq)
-        .bind(body.event.as_str())
-        .bind(body.step.map(crate::jobs::model::StepKind::as_str))
-        .bind(body.progress)
-        .bind(body.message.as_deref())
-        .bind(body.text_delta.as_deref())
-        .bind(at.millis())
-        .fetch_one(&mut *connection)
-        .await?;
-        events.push(Event {
-            position,
+    let first = row.try_get::<i64>("last_seq")? - count + 1;
+    // The counter's row stays locked until the commit, so whoever has read one position of
+    // this owner has been able to read all before it.
+    let row = query(
+        "INSERT INTO feeds (owner_id, last_position) VALUES ($1, $2) \
+         ON CONFLICT (owner_id) DO UPDATE SET last_position = feeds.last_position + $2 \
+         RETURNING last_position",
+    )
+    .bind(owner.uuid())
+    .bind(count)
+    .fetch_one(&mut *connection)
+    .await?;
+    let position = row.try_get::<i64>("last_position")? - count + 1;
+    let events: Vec<Event> = (0_i64..)
+        .zip(new)
+        .map(|(index, body)| Event {
+            position: position + index,
             job,
             owner,
-            seq,
+            seq: first + index,
             at,
             body,
-        });
+        })
+        .collect();
+    for some in events.chunks(MOST_AT_ONCE) {
+        insert(connection, some).await?;
     }
-    Ok((events, row.try_get("cancel_requested")?))
+    Ok((events, cancel_requested))
+}
+
+async fn insert(connection: &mut Connection, events: &[Event]) -> Result<(), Error> {
+    let rows: Vec<String> = (0..events.len())
+        .map(|row| {
+            let columns: Vec<String> = (1..=10).map(|n| format!("${}", row * 10 + n)).collect();
+            format!("({})", columns.join(", "))
+        })
+        .collect();
+    let mut query = query(AssertSqlSafe(format!(
+        "INSERT INTO events ({EVENT}) VALUES {}",
+        rows.join(", ")
+    )));
+    for event in events {
+        query = query
+            .bind(event.position)
+            .bind(event.job.uuid())
+            .bind(event.owner.uuid())
+            .bind(event.seq)
+            .bind(event.body.event.as_str())
+            .bind(event.body.step.map(StepKind::as_str))
+            .bind(event.body.progress)
+            .bind(event.body.message.as_deref())
+            .bind(event.body.text_delta.as_deref())
+            .bind(event.at);
+    }
+    query.execute(connection).await?;
+    Ok(())
 }
 
 impl Database {
@@ -69,13 +111,13 @@ impl Database {
         after: i64,
         first: u32,
     ) -> Result<Vec<Event>, Error> {
-        sqlx::query(AssertSqlSafe(format!(
+        query(AssertSqlSafe(format!(
             "SELECT {EVENT} FROM events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
         )))
         .bind(job.uuid())
         .bind(after)
         .bind(i64::from(first))
-        .fetch_all(self.read())
+        .fetch_all(&mut self.read(self.scope()?).await?)
         .await?
         .iter()
         .map(rows::event)
@@ -100,7 +142,7 @@ impl Database {
             jobs.len() + 1,
             jobs.len() + 2,
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = query(AssertSqlSafe(sql));
         for id in jobs {
             query = query.bind(id.uuid());
         }
@@ -108,7 +150,7 @@ impl Database {
             .bind(after)
             .bind(after.saturating_add(i64::from(first)));
         query
-            .fetch_all(self.read())
+            .fetch_all(&mut self.read(self.scope()?).await?)
             .await?
             .iter()
             .map(rows::event)
@@ -125,14 +167,14 @@ impl Database {
         after: i64,
         first: u32,
     ) -> Result<Vec<Event>, Error> {
-        sqlx::query(AssertSqlSafe(format!(
+        query(AssertSqlSafe(format!(
             "SELECT {EVENT} FROM events WHERE owner_id = $1 AND position > $2 \
              ORDER BY position LIMIT $3"
         )))
         .bind(owner.uuid())
         .bind(after)
         .bind(i64::from(first))
-        .fetch_all(self.read())
+        .fetch_all(&mut self.read(Scope::User(owner)).await?)
         .await?
         .iter()
         .map(rows::event)
@@ -144,11 +186,10 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn last_position(&self, owner: UserId) -> Result<i64, Error> {
-        Ok(
-            sqlx::query_scalar("SELECT COALESCE(MAX(position), 0) FROM events WHERE owner_id = $1")
-                .bind(owner.uuid())
-                .fetch_one(self.read())
-                .await?,
-        )
+        let row = query("SELECT last_position FROM feeds WHERE owner_id = $1")
+            .bind(owner.uuid())
+            .fetch_optional(&mut self.read(Scope::User(owner)).await?)
+            .await?;
+        Ok(row.map_or(Ok(0), |row| row.try_get("last_position"))?)
     }
 }

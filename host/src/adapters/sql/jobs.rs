@@ -1,10 +1,15 @@
 //! Jobs, steps and attempts: accepting, reading, and the one write that moves them.
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
 use super::{
-    Database, Error, events, rows,
-    rows::{ATTEMPT, JOB, STEP, to_json},
+    Database, Error,
+    database::Scope,
+    events, millis,
+    query::{Connection, query},
+    rows,
+    rows::{ATTEMPT, JOB, STEP},
+    values::{Json, to_json},
 };
 use crate::{
     ids::{AttemptId, JobId, ProjectId, UserId},
@@ -26,7 +31,7 @@ impl Database {
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         self.write(move |connection| {
             Box::pin(async move {
-                let inserted = sqlx::query(
+                let inserted = query(
                     "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
                      idempotency_key, request_hash, deadline, created_at) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
@@ -40,8 +45,8 @@ impl Database {
                 .bind(to_json(&new.job.input)?)
                 .bind(&new.idempotency_key)
                 .bind(new.request_hash.as_slice())
-                .bind(new.job.deadline.millis())
-                .bind(new.job.created_at.millis())
+                .bind(new.job.deadline)
+                .bind(new.job.created_at)
                 .execute(&mut *connection)
                 .await?
                 .rows_affected();
@@ -96,7 +101,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn find_job(&self, owner: UserId, id: JobId) -> Result<Option<Job>, Error> {
-        sqlx::query(AssertSqlSafe(format!(
+        query(AssertSqlSafe(format!(
             "SELECT {JOB} FROM jobs WHERE id = $1 AND owner_id = $2"
         )))
         .bind(id.uuid())
@@ -113,7 +118,7 @@ impl Database {
     /// # Errors
     /// When the database fails or the job is missing.
     pub async fn get_job(&self, id: JobId) -> Result<Job, Error> {
-        let row = sqlx::query(AssertSqlSafe(format!(
+        let row = query(AssertSqlSafe(format!(
             "SELECT {JOB} FROM jobs WHERE id = $1"
         )))
         .bind(id.uuid())
@@ -134,7 +139,7 @@ impl Database {
         first: u32,
     ) -> Result<Page<Job>, Error> {
         let below = after.map_or(uuid::Uuid::max(), JobId::uuid);
-        let rows = sqlx::query(AssertSqlSafe(format!(
+        let rows = query(AssertSqlSafe(format!(
             "SELECT {JOB} FROM jobs WHERE owner_id = $1 AND id < $2 \
              AND ($3 IS NULL OR project_id = $3) AND ($4 IS NULL OR status = $4) \
              AND ($5 IS NULL OR kind = $5) ORDER BY id DESC LIMIT $6"
@@ -159,7 +164,7 @@ impl Database {
         let ids = placeholders(jobs.len());
         let sql =
             format!("SELECT {STEP} FROM steps WHERE job_id IN ({ids}) ORDER BY job_id, position");
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = query(AssertSqlSafe(sql));
         for id in jobs {
             query = query.bind(id.uuid());
         }
@@ -178,7 +183,7 @@ impl Database {
     pub async fn attempts_of(&self, jobs: &[JobId]) -> Result<Vec<Attempt>, Error> {
         let ids = placeholders(jobs.len());
         let sql = format!("SELECT {ATTEMPT} FROM attempts WHERE job_id IN ({ids}) ORDER BY id");
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = query(AssertSqlSafe(sql));
         for id in jobs {
             query = query.bind(id.uuid());
         }
@@ -203,7 +208,7 @@ impl Database {
             "SELECT id, job_id, role, key, mime, size, sha256, duration_ms, width, height \
              FROM media WHERE job_id IN ({ids}) ORDER BY id"
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = query(AssertSqlSafe(sql));
         for id in jobs {
             query = query.bind(id.uuid());
         }
@@ -215,10 +220,10 @@ impl Database {
                     id: crate::ids::MediaId::from_uuid(rows::uuid(row, "id")?),
                     key: row.try_get("key")?,
                     mime: row.try_get("mime")?,
-                    size: row.try_get::<i64, _>("size")?.unsigned_abs(),
+                    size: row.try_get::<i64>("size")?.unsigned_abs(),
                     sha256: row.try_get("sha256")?,
                     duration_ms: row
-                        .try_get::<Option<i64>, _>("duration_ms")?
+                        .try_get::<Option<i64>>("duration_ms")?
                         .map(i64::unsigned_abs),
                     width: row.try_get("width")?,
                     height: row.try_get("height")?,
@@ -240,7 +245,7 @@ impl Database {
         reference: Option<AttemptId>,
         task: Option<&str>,
     ) -> Result<Option<Attempt>, Error> {
-        sqlx::query(AssertSqlSafe(format!(
+        query(AssertSqlSafe(format!(
             "SELECT {ATTEMPT} FROM attempts WHERE provider = $1 AND finished_at IS NULL \
              AND (id = $2 OR vendor_task = $3) LIMIT 1"
         )))
@@ -267,14 +272,14 @@ impl Database {
     ) -> Result<bool, Error> {
         self.write(move |connection| {
             Box::pin(async move {
-                let added = sqlx::query(
+                let added = query(
                     "INSERT INTO callbacks (provider, delivery, body, received_at) \
                      VALUES ($1, $2, $3, $4) ON CONFLICT (provider, delivery) DO NOTHING",
                 )
                 .bind(provider)
                 .bind(delivery)
                 .bind(body)
-                .bind(at.millis())
+                .bind(at)
                 .execute(connection)
                 .await?
                 .rows_affected();
@@ -296,8 +301,8 @@ pub(super) fn placeholders(count: usize) -> String {
         .join(", ")
 }
 
-async fn first_answer(connection: &mut SqliteConnection, new: &NewJob) -> Result<Accepted, Error> {
-    let row = sqlx::query(AssertSqlSafe(format!(
+async fn first_answer(connection: &mut Connection, new: &NewJob) -> Result<Accepted, Error> {
+    let row = query(AssertSqlSafe(format!(
         "SELECT {JOB}, request_hash FROM jobs \
          WHERE owner_id = $1 AND kind = $2 AND idempotency_key = $3"
     )))
@@ -306,7 +311,7 @@ async fn first_answer(connection: &mut SqliteConnection, new: &NewJob) -> Result
     .bind(&new.idempotency_key)
     .fetch_one(connection)
     .await?;
-    let same = row.try_get::<Vec<u8>, _>("request_hash")? == new.request_hash;
+    let same = row.try_get::<Vec<u8>>("request_hash")? == new.request_hash;
     Ok(if same {
         Accepted::Repeated(rows::job(&row)?)
     } else {
@@ -314,8 +319,8 @@ async fn first_answer(connection: &mut SqliteConnection, new: &NewJob) -> Result
     })
 }
 
-async fn insert_step(connection: &mut SqliteConnection, step: &Step) -> Result<(), Error> {
-    sqlx::query(
+async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Error> {
+    query(
         "INSERT INTO steps (id, job_id, position, kind, status, due_at) \
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -324,17 +329,17 @@ async fn insert_step(connection: &mut SqliteConnection, step: &Step) -> Result<(
     .bind(step.position)
     .bind(step.kind.as_str())
     .bind(step.status.as_str())
-    .bind(step.due_at.map(Timestamp::millis))
+    .bind(step.due_at)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-fn optional_failure(failure: Option<&Failure>) -> Result<Option<String>, Error> {
+fn optional_failure(failure: Option<&Failure>) -> Result<Option<Json>, Error> {
     failure.map(to_json).transpose()
 }
 
-async fn apply(connection: &mut SqliteConnection, change: Change) -> Result<Applied, Error> {
+async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, Error> {
     let Change {
         fence,
         step,
@@ -361,14 +366,14 @@ async fn apply(connection: &mut SqliteConnection, change: Change) -> Result<Appl
     }
     if let Some(job) = job {
         // A job that came to rest stays so, whatever a late worker thinks.
-        sqlx::query(
+        query(
             "UPDATE jobs SET status = $2, error = $3, completed_at = $4 \
              WHERE id = $1 AND status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
         )
         .bind(step.job.uuid())
         .bind(job.status.as_str())
         .bind(optional_failure(job.error.as_ref())?)
-        .bind(job.status.is_final().then_some(at.millis()))
+        .bind(job.status.is_final().then_some(at))
         .execute(&mut *connection)
         .await?;
     }
@@ -381,12 +386,12 @@ async fn apply(connection: &mut SqliteConnection, change: Change) -> Result<Appl
 }
 
 async fn write_step(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     fence: &Fence,
     step: &Step,
     keep_lease: bool,
 ) -> Result<bool, Error> {
-    let written = sqlx::query(
+    let written = query(
         "UPDATE steps SET status = $1, provider = $2, progress = $3, output = $4, error = $5, \
          round = $6, due_at = $7, started_at = $8, completed_at = $9, \
          lease_owner = CASE WHEN $10 THEN lease_owner ELSE NULL END \
@@ -398,9 +403,9 @@ async fn write_step(
     .bind(step.output.as_ref().map(to_json).transpose()?)
     .bind(optional_failure(step.error.as_ref())?)
     .bind(step.round)
-    .bind(step.due_at.map(Timestamp::millis))
-    .bind(step.started_at.map(Timestamp::millis))
-    .bind(step.completed_at.map(Timestamp::millis))
+    .bind(step.due_at)
+    .bind(step.started_at)
+    .bind(step.completed_at)
     .bind(keep_lease && step.due_at.is_some())
     .bind(fence.step.uuid())
     .bind(fence.node.uuid())
@@ -411,8 +416,8 @@ async fn write_step(
     Ok(written > 0)
 }
 
-async fn write_attempt(connection: &mut SqliteConnection, attempt: &Attempt) -> Result<(), Error> {
-    sqlx::query(
+async fn write_attempt(connection: &mut Connection, attempt: &Attempt) -> Result<(), Error> {
+    query(
         "INSERT INTO attempts (id, step_id, job_id, number, round, provider, plugin_version, \
          plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \
          submitted_at, accepted_at, uncertain_at, finished_at, counts) VALUES ($1, $2, $3, $4, $5, \
@@ -438,10 +443,10 @@ async fn write_attempt(connection: &mut SqliteConnection, attempt: &Attempt) -> 
     .bind(attempt.delivered.as_ref().map(to_json).transpose()?)
     .bind(optional_failure(attempt.error.as_ref())?)
     .bind(attempt.cost_micro_usd)
-    .bind(attempt.submitted_at.millis())
-    .bind(attempt.accepted_at.map(Timestamp::millis))
-    .bind(attempt.uncertain_at.map(Timestamp::millis))
-    .bind(attempt.finished_at.map(Timestamp::millis))
+    .bind(attempt.submitted_at)
+    .bind(attempt.accepted_at)
+    .bind(attempt.uncertain_at)
+    .bind(attempt.finished_at)
     .bind(attempt.counts)
     .execute(connection)
     .await?;
@@ -450,19 +455,19 @@ async fn write_attempt(connection: &mut SqliteConnection, attempt: &Attempt) -> 
 
 /// Makes the next step due and hands it to the same worker, so that going on costs no claim.
 async fn start_next(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     fence: &Fence,
     next: &Step,
     keep_lease: bool,
 ) -> Result<Option<Fence>, Error> {
-    let row = sqlx::query(
+    let row = query(
         "UPDATE steps SET due_at = $2, lease_owner = $3, lease_until = $4, \
          lease_epoch = lease_epoch + 1 WHERE id = $1 RETURNING lease_epoch",
     )
     .bind(next.id.uuid())
-    .bind(next.due_at.map(Timestamp::millis))
+    .bind(next.due_at)
     .bind(keep_lease.then_some(fence.node.uuid()))
-    .bind(fence.until.millis())
+    .bind(fence.until)
     .fetch_one(connection)
     .await?;
     Ok(keep_lease.then_some(Fence {
@@ -474,14 +479,14 @@ async fn start_next(
 }
 
 async fn insert_media(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     job: JobId,
     owner: UserId,
     role: MediaRole,
     file: &StoredFile,
     at: Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "INSERT INTO media (id, job_id, owner_id, role, key, mime, size, sha256, duration_ms, \
          width, height, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (id) DO NOTHING",
@@ -497,20 +502,20 @@ async fn insert_media(
     .bind(file.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
     .bind(file.width)
     .bind(file.height)
-    .bind(at.millis())
+    .bind(at)
     .execute(connection)
     .await?;
     Ok(())
 }
 
 async fn decide(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: JobId,
     decision: OwnerDecision,
 ) -> Result<(bool, Vec<Event>), Error> {
     let at = time::now();
     let changed = match &decision {
-        OwnerDecision::Cancel => sqlx::query(
+        OwnerDecision::Cancel => query(
             "UPDATE jobs SET cancel_requested = TRUE WHERE id = $1 AND NOT cancel_requested \
                  AND status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
         )
@@ -518,13 +523,13 @@ async fn decide(
         .execute(&mut *connection)
         .await?
         .rows_affected(),
-        OwnerDecision::Retry { from, deadline, .. } => sqlx::query(
+        OwnerDecision::Retry { from, deadline, .. } => query(
             "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
                  cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2",
         )
         .bind(id.uuid())
         .bind(from.as_str())
-        .bind(deadline.millis())
+        .bind(deadline)
         .execute(&mut *connection)
         .await?
         .rows_affected(),
@@ -535,32 +540,32 @@ async fn decide(
     let event = match decision {
         OwnerDecision::Cancel => {
             // A parked step has nobody who would look at it by itself.
-            sqlx::query(
+            query(
                 "UPDATE steps SET due_at = $2 WHERE job_id = $1 AND status = 'UNCONFIRMED' \
                  AND due_at IS NULL",
             )
             .bind(id.uuid())
-            .bind(at.millis())
+            .bind(at)
             .execute(&mut *connection)
             .await?;
             NewEvent::job(crate::jobs::model::EventType::CancelRequested)
         }
         OwnerDecision::Retry { step, event, .. } => {
-            sqlx::query(
+            query(
                 "UPDATE attempts SET status = 'ABANDONED', finished_at = $2 \
                  WHERE step_id = $1 AND status = 'UNCONFIRMED'",
             )
             .bind(step.uuid())
-            .bind(at.millis())
+            .bind(at)
             .execute(&mut *connection)
             .await?;
-            sqlx::query(
+            query(
                 "UPDATE steps SET status = 'PENDING', error = NULL, progress = NULL, \
                  completed_at = NULL, round = round + 1, due_at = $2, lease_owner = NULL \
                  WHERE id = $1",
             )
             .bind(step.uuid())
-            .bind(at.millis())
+            .bind(at)
             .execute(&mut *connection)
             .await?;
             event

@@ -1,8 +1,10 @@
 //! Claims: who works on which step, until when, and with which fencing token.
 
-use sqlx::{AssertSqlSafe, Row};
+use std::time::Duration;
 
-use super::{Database, Error, rows, rows::STEP};
+use sqlx::AssertSqlSafe;
+
+use super::{Database, Error, database::Scope, millis, query::query, rows, rows::STEP};
 use crate::{
     ids::{NodeId, StepId, UserId},
     jobs::store::{Claimed, Fence},
@@ -22,9 +24,9 @@ impl Database {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<Claimed>, Error> {
-        self.write(move |connection| {
+        self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
-                let rows = sqlx::query(AssertSqlSafe(format!(
+                let rows = query(AssertSqlSafe(format!(
                     "UPDATE steps SET lease_owner = $1, lease_until = $2, lease_epoch = lease_epoch + 1 \
                      WHERE id IN (SELECT id FROM steps WHERE due_at <= $3 \
                      AND (lease_owner IS NULL OR lease_until < $3) ORDER BY due_at LIMIT $4) \
@@ -33,8 +35,8 @@ impl Database {
                      (SELECT deadline FROM jobs WHERE jobs.id = steps.job_id) AS deadline"
                 )))
                 .bind(node.uuid())
-                .bind(until.millis())
-                .bind(now.millis())
+                .bind(until)
+                .bind(now)
                 .bind(i64::from(limit))
                 .fetch_all(connection)
                 .await?;
@@ -62,14 +64,14 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn renew_leases(&self, node: NodeId, until: Timestamp) -> Result<Vec<StepId>, Error> {
-        self.write(move |connection| {
+        self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
-                sqlx::query("UPDATE steps SET lease_until = $2 WHERE lease_owner = $1")
+                query("UPDATE steps SET lease_until = $2 WHERE lease_owner = $1")
                     .bind(node.uuid())
-                    .bind(until.millis())
+                    .bind(until)
                     .execute(&mut *connection)
                     .await?;
-                let rows = sqlx::query(
+                let rows = query(
                     "SELECT steps.id FROM steps JOIN jobs ON jobs.id = steps.job_id \
                      WHERE steps.lease_owner = $1 AND jobs.cancel_requested",
                 )
@@ -89,10 +91,10 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn release_leases(&self, node: NodeId) -> Result<u64, Error> {
-        self.write(move |connection| {
+        self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
                 Ok(
-                    sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner = $1")
+                    query("UPDATE steps SET lease_owner = NULL WHERE lease_owner = $1")
                         .bind(node.uuid())
                         .execute(connection)
                         .await?
@@ -109,10 +111,10 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn expire_foreign_leases(&self, node: NodeId) -> Result<u64, Error> {
-        self.write(move |connection| {
+        self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
                 Ok(
-                    sqlx::query("UPDATE steps SET lease_owner = NULL WHERE lease_owner <> $1")
+                    query("UPDATE steps SET lease_owner = NULL WHERE lease_owner <> $1")
                         .bind(node.uuid())
                         .execute(connection)
                         .await?
@@ -128,14 +130,14 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn wake_step(&self, step: StepId, now: Timestamp) -> Result<(), Error> {
-        self.write(move |connection| {
+        self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "UPDATE steps SET due_at = $2 WHERE id = $1 AND lease_owner IS NULL \
                      AND status IN ('UNCONFIRMED', 'RUNNING')",
                 )
                 .bind(step.uuid())
-                .bind(now.millis())
+                .bind(now)
                 .execute(connection)
                 .await?;
                 Ok(())

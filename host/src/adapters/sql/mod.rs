@@ -1,16 +1,72 @@
 //! The only code that knows sqlx: statements and their rows. Each public function is one
-//! transaction or one read; statements are written so that both SQLite and PostgreSQL take
-//! them (`$1` placeholders, `RETURNING`, `ON CONFLICT`).
+//! transaction or one read. A statement is written once for SQLite and PostgreSQL (`$1`
+//! placeholders, `RETURNING`, `ON CONFLICT`); `dialect` has the few words that differ.
 
 mod accounts;
+mod clock;
 mod database;
+mod dialect;
+mod embedded;
 mod events;
 mod jobs;
 mod leases;
+mod postgres;
 mod projects;
+mod query;
+mod roles;
 mod rows;
+mod values;
 
-pub use database::{Database, OpenError};
+use std::path::PathBuf;
+
+pub use database::Database;
+pub use postgres::{Options as PostgresOptions, migrate as migrate_postgres};
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{path} is in use by another genvid process; stop it, or choose another --data-dir")]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The folder cannot be used.
+    #[error("cannot use {path}")]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not a usable database, or does not answer.
+    #[error("cannot open the database {place}")]
+    Open {
+        /// Which one; never with a password.
+        place: String,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The tables could not be brought up to date.
+    #[error("cannot migrate the database {place}")]
+    Migrate {
+        /// Which one; never with a password.
+        place: String,
+        /// Why.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// The server has not what this program needs; the words say what to do.
+    #[error("the database {place} cannot be used: {reason}")]
+    Unfit {
+        /// Which one; never with a password.
+        place: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
 
 /// The database did not answer as it should.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +86,9 @@ pub enum Error {
     /// The writer is gone: the process is shutting down.
     #[error("the database is closed")]
     Closed,
+    /// A function that serves users and the worker was called for neither.
+    #[error("nobody said for whom the database is asked")]
+    Unscoped,
 }
 
 impl Error {

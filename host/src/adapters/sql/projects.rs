@@ -1,8 +1,15 @@
 //! Projects. Every statement names the owner.
 
-use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use sqlx::AssertSqlSafe;
 
-use super::{Database, Error, jobs::placeholders, rows, rows::to_json};
+use super::{
+    Database, Error,
+    database::Scope,
+    jobs::placeholders,
+    query::{Row, query},
+    rows,
+    values::{Json, to_json},
+};
 use crate::{
     ids::{ProjectId, UserId},
     jobs::store::Page,
@@ -13,16 +20,15 @@ use crate::{
 const PROJECT: &str = "id, owner_id, name, product_name, product_description, product_images, \
     created_at, updated_at";
 
-fn project(row: &SqliteRow) -> Result<Project, Error> {
-    let images: &str = row.try_get("product_images")?;
+fn project(row: &Row) -> Result<Project, Error> {
+    let images: Json = row.try_get("product_images")?;
     Ok(Project {
         id: ProjectId::from_uuid(rows::uuid(row, "id")?),
         owner: UserId::from_uuid(rows::uuid(row, "owner_id")?),
         name: row.try_get("name")?,
         product_name: row.try_get("product_name")?,
         product_description: row.try_get("product_description")?,
-        product_images: serde_json::from_str(images)
-            .map_err(|source| Error::decode("product images", source))?,
+        product_images: images.read("product images")?,
         created_at: rows::time(row, "created_at")?,
         updated_at: rows::time(row, "updated_at")?,
     })
@@ -34,9 +40,9 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn insert_project(&self, new: Project) -> Result<Project, Error> {
-        self.write(move |connection| {
+        self.write(Scope::User(new.owner), move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "INSERT INTO projects (id, owner_id, name, product_name, product_description, \
                      product_images, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                 )
@@ -46,8 +52,8 @@ impl Database {
                 .bind(&new.product_name)
                 .bind(&new.product_description)
                 .bind(to_json(&new.product_images)?)
-                .bind(new.created_at.millis())
-                .bind(new.updated_at.millis())
+                .bind(new.created_at)
+                .bind(new.updated_at)
                 .execute(connection)
                 .await?;
                 Ok(new)
@@ -61,9 +67,9 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn update_project(&self, project: Project) -> Result<bool, Error> {
-        self.write(move |connection| {
+        self.write(Scope::User(project.owner), move |connection| {
             Box::pin(async move {
-                let written = sqlx::query(
+                let written = query(
                     "UPDATE projects SET name = $3, product_name = $4, product_description = $5, \
                      product_images = $6, updated_at = $7 \
                      WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL",
@@ -74,7 +80,7 @@ impl Database {
                 .bind(&project.product_name)
                 .bind(&project.product_description)
                 .bind(to_json(&project.product_images)?)
-                .bind(project.updated_at.millis())
+                .bind(project.updated_at)
                 .execute(connection)
                 .await?
                 .rows_affected();
@@ -94,15 +100,15 @@ impl Database {
         id: ProjectId,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        self.write(move |connection| {
+        self.write(Scope::User(owner), move |connection| {
             Box::pin(async move {
-                let written = sqlx::query(
+                let written = query(
                     "UPDATE projects SET deleted_at = $3 \
                      WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL",
                 )
                 .bind(id.uuid())
                 .bind(owner.uuid())
-                .bind(now.millis())
+                .bind(now)
                 .execute(connection)
                 .await?
                 .rows_affected();
@@ -121,12 +127,12 @@ impl Database {
         owner: UserId,
         id: ProjectId,
     ) -> Result<Option<Project>, Error> {
-        sqlx::query(AssertSqlSafe(format!(
+        query(AssertSqlSafe(format!(
             "SELECT {PROJECT} FROM projects WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL"
         )))
         .bind(id.uuid())
         .bind(owner.uuid())
-        .fetch_optional(self.read())
+        .fetch_optional(&mut self.read(Scope::User(owner)).await?)
         .await?
         .as_ref()
         .map(project)
@@ -148,13 +154,13 @@ impl Database {
              AND deleted_at IS NULL",
             ids.len() + 1
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = query(AssertSqlSafe(sql));
         for id in ids {
             query = query.bind(id.uuid());
         }
         query
             .bind(owner.uuid())
-            .fetch_all(self.read())
+            .fetch_all(&mut self.read(Scope::User(owner)).await?)
             .await?
             .iter()
             .map(project)
@@ -171,14 +177,14 @@ impl Database {
         after: Option<ProjectId>,
         first: u32,
     ) -> Result<Page<Project>, Error> {
-        let rows = sqlx::query(AssertSqlSafe(format!(
+        let rows = query(AssertSqlSafe(format!(
             "SELECT {PROJECT} FROM projects WHERE owner_id = $1 AND id < $2 AND deleted_at IS NULL \
              ORDER BY id DESC LIMIT $3"
         )))
         .bind(owner.uuid())
         .bind(after.map_or(uuid::Uuid::max(), ProjectId::uuid))
         .bind(i64::from(first) + 1)
-        .fetch_all(self.read())
+        .fetch_all(&mut self.read(Scope::User(owner)).await?)
         .await?;
         let items = rows.iter().map(project).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(items, first))

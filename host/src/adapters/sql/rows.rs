@@ -1,10 +1,9 @@
 //! Between stored columns and domain types.
 
-use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Row, sqlite::SqliteRow};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::Error;
+use super::{Error, query::Row, values::Json};
 use crate::{
     ids::{AttemptId, JobId, ProjectId, StepId, UserId},
     jobs::model::{
@@ -24,45 +23,39 @@ pub(super) const ATTEMPT: &str = "id, step_id, job_id, number, round, provider, 
 pub(super) const EVENT: &str =
     "position, job_id, owner_id, seq, type, step, progress, message, text_delta, at";
 
-pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|source| Error::decode("value", source))
-}
-
-fn json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|source| Error::decode(what, source))
+fn json<T: DeserializeOwned>(what: &'static str, document: Json) -> Result<T, Error> {
+    document.read(what)
 }
 
 fn optional_json<T: DeserializeOwned>(
     what: &'static str,
-    text: Option<String>,
+    document: Option<Json>,
 ) -> Result<Option<T>, Error> {
-    text.as_deref().map(|text| json(what, text)).transpose()
+    document.map(|document| document.read(what)).transpose()
 }
 
 fn word<T>(what: &'static str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
     parse(text).ok_or_else(|| Error::decode(what, format!("unknown word {text:?}")))
 }
 
-pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, Error> {
-    Ok(Timestamp::from_millis(row.try_get(column)?))
-}
-
-pub(super) fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Error> {
-    Ok(row
-        .try_get::<Option<i64>, _>(column)?
-        .map(Timestamp::from_millis))
-}
-
-pub(super) fn uuid(row: &SqliteRow, column: &str) -> Result<Uuid, Error> {
+pub(super) fn time(row: &Row, column: &str) -> Result<Timestamp, Error> {
     Ok(row.try_get(column)?)
 }
 
-pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
+pub(super) fn optional_time(row: &Row, column: &str) -> Result<Option<Timestamp>, Error> {
+    Ok(row.try_get(column)?)
+}
+
+pub(super) fn uuid(row: &Row, column: &str) -> Result<Uuid, Error> {
+    Ok(row.try_get(column)?)
+}
+
+pub(super) fn job(row: &Row) -> Result<Job, Error> {
     Ok(Job {
         id: JobId::from_uuid(uuid(row, "id")?),
         owner: UserId::from_uuid(uuid(row, "owner_id")?),
         project: row
-            .try_get::<Option<Uuid>, _>("project_id")?
+            .try_get::<Option<Uuid>>("project_id")?
             .map(ProjectId::from_uuid),
         kind: word("job kind", row.try_get("kind")?, JobKind::parse)?,
         status: word("job status", row.try_get("status")?, JobStatus::parse)?,
@@ -76,7 +69,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
     })
 }
 
-pub(super) fn step(row: &SqliteRow) -> Result<Step, Error> {
+pub(super) fn step(row: &Row) -> Result<Step, Error> {
     Ok(Step {
         id: StepId::from_uuid(uuid(row, "id")?),
         job: JobId::from_uuid(uuid(row, "job_id")?),
@@ -94,7 +87,7 @@ pub(super) fn step(row: &SqliteRow) -> Result<Step, Error> {
     })
 }
 
-pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
+pub(super) fn attempt(row: &Row) -> Result<Attempt, Error> {
     Ok(Attempt {
         id: AttemptId::from_uuid(uuid(row, "id")?),
         step: StepId::from_uuid(uuid(row, "step_id")?),
@@ -123,7 +116,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
     })
 }
 
-pub(super) fn event(row: &SqliteRow) -> Result<Event, Error> {
+pub(super) fn event(row: &Row) -> Result<Event, Error> {
     Ok(Event {
         position: row.try_get("position")?,
         job: JobId::from_uuid(uuid(row, "job_id")?),
@@ -133,7 +126,7 @@ pub(super) fn event(row: &SqliteRow) -> Result<Event, Error> {
         body: NewEvent {
             event: word("event type", row.try_get("type")?, EventType::parse)?,
             step: row
-                .try_get::<Option<&str>, _>("step")?
+                .try_get::<Option<&str>>("step")?
                 .map(|text| word("step kind", text, StepKind::parse))
                 .transpose()?,
             progress: row.try_get("progress")?,

@@ -1,0 +1,42 @@
+//! What the two databases say differently. Everything else is one text for both.
+//!
+//! | | SQLite | PostgreSQL |
+//! |---|---|---|
+//! | identifiers | 16-byte `BLOB` | `uuid` |
+//! | instants | `INTEGER`, milliseconds since 1970 | `timestamptz` |
+//! | documents | `TEXT` | `jsonb` |
+//! | the clock | of this host, which is the database's | of the database server |
+//! | locks | one writer at a time, nothing to lock | rows |
+//! | who sees what | predicates of each statement | the same, and row-level security behind them |
+//!
+//! How values are stored is in `values`; how a transaction begins is in `embedded` and
+//! `postgres`; the words that differ within statements are here.
+
+/// Words that differ within statements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dialect {
+    /// The database's clock at the beginning of the transaction, as it stores instants.
+    pub(super) now: &'static str,
+    /// What a number of milliseconds is multiplied with before it is added to an instant.
+    pub(super) millisecond: &'static str,
+    /// Ends a subselect: lock these rows until the transaction ends.
+    pub(super) lock: &'static str,
+    /// Ends a subselect: lock these rows, and leave out those that somebody else has locked.
+    pub(super) lock_free: &'static str,
+}
+
+/// The embedded database. Its clock counts in milliseconds, as `julianday` does.
+pub(super) const SQLITE: Dialect = Dialect {
+    now: "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)",
+    millisecond: "1",
+    lock: "",
+    lock_free: "",
+};
+
+/// The server. `now()` stands still within a transaction.
+pub(super) const POSTGRES: Dialect = Dialect {
+    now: "now()",
+    millisecond: "interval '1 millisecond'",
+    lock: "FOR UPDATE",
+    lock_free: "FOR UPDATE SKIP LOCKED",
+};

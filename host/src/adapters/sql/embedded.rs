@@ -1,0 +1,170 @@
+//! The embedded database: one file, one writer, many readers.
+//!
+//! SQLite allows one writing transaction at a time, and a durable commit costs a disk
+//! flush. So all writes go through one task that takes what is queued, runs each piece
+//! inside its own savepoint, commits them together, and only then answers: under load one
+//! flush serves many transactions, and nothing is acknowledged before it is durable.
+
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use sqlx::{
+    Connection as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Error, OpenError,
+    query::{Connection, query},
+};
+
+/// Most pieces of work in one commit.
+const BATCH: usize = 256;
+/// Writes that may wait before callers are made to wait.
+const QUEUE: usize = 4_096;
+const READERS: u32 = 4;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// What a piece of work leaves to be told once its fate is known.
+type Deliver = Box<dyn FnOnce(Result<(), Error>) + Send>;
+/// A piece of work inside the open transaction; `Err` asks to roll only this piece back.
+type Piece =
+    Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, (bool, Deliver)> + Send>;
+
+/// The database of one process.
+#[derive(Clone)]
+pub(super) struct Embedded {
+    readers: SqlitePool,
+    writer: mpsc::Sender<Piece>,
+    /// Held while the process lives, so that two processes never share the file.
+    _lock: Arc<std::fs::File>,
+}
+
+impl Embedded {
+    /// Opens (or creates) `folder/genvid.db` for this process alone, and brings its tables
+    /// up to date.
+    pub(super) async fn open(folder: &Path) -> Result<Self, OpenError> {
+        let in_folder = |source| OpenError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        std::fs::create_dir_all(folder).map_err(in_folder)?;
+        let lock_path = folder.join("genvid.lock");
+        let lock = std::fs::File::create(&lock_path).map_err(in_folder)?;
+        lock.try_lock()
+            .map_err(|_| OpenError::InUse { path: lock_path })?;
+
+        let path = folder.join("genvid.db");
+        let place = path.display().to_string();
+        let failed = |source| OpenError::Open {
+            place: place.clone(),
+            source,
+        };
+        let options = SqliteConnectOptions::from_str("sqlite://")
+            .map_err(failed)?
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Full: a commit is on the disk before it is acknowledged, also when the power
+            // fails. The writer's batches keep that affordable.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .statement_cache_capacity(256);
+        let mut connection = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(failed)?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(|source| OpenError::Migrate {
+                place: place.clone(),
+                source,
+            })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(failed)?;
+        let (writer, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(write_loop(Connection::Writer(connection), queue));
+        Ok(Self {
+            readers,
+            writer,
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// A connection to read with.
+    pub(super) async fn read(&self) -> Result<Connection, Error> {
+        Ok(Connection::Reader(self.readers.acquire().await?))
+    }
+
+    /// Queues `work` for the writer and answers once it is durable.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+    {
+        let (answer, outcome) = oneshot::channel();
+        let piece: Piece = Box::new(move |connection| {
+            Box::pin(async move {
+                let result = work(connection).await;
+                let keep = result.is_ok();
+                let deliver: Deliver = Box::new(move |committed| {
+                    // The caller may have gone away; the work stands all the same.
+                    let _ = answer.send(result.and_then(|value| committed.map(|()| value)));
+                });
+                (keep, deliver)
+            })
+        });
+        self.writer.send(piece).await.map_err(|_| Error::Closed)?;
+        outcome.await.map_err(|_| Error::Closed)?
+    }
+}
+
+async fn write_loop(mut connection: Connection, mut queue: mpsc::Receiver<Piece>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        let mut delivers = Vec::with_capacity(batch.len());
+        let outcome = run_batch(&mut connection, &mut batch, &mut delivers).await;
+        if outcome.is_err() {
+            // Leave no transaction open behind a failed commit.
+            let _ = query("ROLLBACK").execute(&mut connection).await;
+        }
+        let failed = outcome.err().map(|error| error.to_string());
+        for deliver in delivers {
+            deliver(match &failed {
+                None => Ok(()),
+                Some(text) => Err(Error::Sql(sqlx::Error::Protocol(text.clone()))),
+            });
+        }
+    }
+}
+
+async fn run_batch(
+    connection: &mut Connection,
+    batch: &mut Vec<Piece>,
+    delivers: &mut Vec<Deliver>,
+) -> Result<(), sqlx::Error> {
+    query("BEGIN IMMEDIATE")
+        .execute(&mut *connection)
+        .await?;
+    for piece in batch.drain(..) {
+        query("SAVEPOINT piece")
+            .execute(&mut *connection)
+            .await?;
+        let (keep, deliver) = piece(connection).await;
+        delivers.push(deliver);
+        let end = if keep {
+            "RELEASE piece"
+        } else {
+            "ROLLBACK TO piece"
+        };
+        query(end).execute(&mut *connection).await?;
+    }
+    query("COMMIT").execute(&mut *connection).await?;
+    Ok(())
+}

@@ -107,12 +107,7 @@ struct Serve {
     local_user: Option<String>,
     /// That user's token, so that it stays the same over restarts; better given as
     /// GENVID__DEVELOPMENT__TOKEN, which other users of the machine do not see.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "GENVID_LOCAL_TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "TOKEN")]
     local_token: Option<String>,
 }
 

@@ -258,7 +258,7 @@ fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let distance = edits(key, candidate);
-        if distance <= key.len().max(3) / 3 && best.is_none_or(|(least, _)| distance < least) {
+        if distance <= (key.len() / 3).max(2) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
     }

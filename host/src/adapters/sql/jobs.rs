@@ -449,6 +449,7 @@ async fn write_attempt(connection: &mut SqliteConnection, attempt: &Attempt) -> 
 }
 
 /// Makes the next step due and hands it to the same worker, so that going on costs no claim.
+/// The lease goes on as it was renewed last.
 async fn start_next(
     connection: &mut SqliteConnection,
     fence: &Fence,
@@ -456,20 +457,20 @@ async fn start_next(
     keep_lease: bool,
 ) -> Result<Option<Fence>, Error> {
     let row = sqlx::query(
-        "UPDATE steps SET due_at = $2, lease_owner = $3, lease_until = $4, \
+        "UPDATE steps SET due_at = $2, lease_owner = $3, \
+         lease_until = (SELECT held.lease_until FROM steps AS held WHERE held.id = $4), \
          lease_epoch = lease_epoch + 1 WHERE id = $1 RETURNING lease_epoch",
     )
     .bind(next.id.uuid())
     .bind(next.due_at.map(Timestamp::millis))
     .bind(keep_lease.then_some(fence.node.uuid()))
-    .bind(fence.until.millis())
+    .bind(fence.step.uuid())
     .fetch_one(connection)
     .await?;
     Ok(keep_lease.then_some(Fence {
         step: next.id,
         node: fence.node,
         epoch: row.try_get("lease_epoch")?,
-        until: fence.until,
     }))
 }
 
@@ -554,9 +555,16 @@ async fn decide(
             .bind(at.millis())
             .execute(&mut *connection)
             .await?;
+            // What the provider has, or has delivered, is paid for: that goes on, and nothing
+            // is bought in its place.
             sqlx::query(
-                "UPDATE steps SET status = 'PENDING', error = NULL, progress = NULL, \
-                 completed_at = NULL, round = round + 1, due_at = $2, lease_owner = NULL \
+                "UPDATE steps SET error = NULL, progress = NULL, completed_at = NULL, \
+                 round = round + 1, due_at = $2, lease_owner = NULL, \
+                 status = COALESCE((SELECT CASE \
+                 WHEN last.status = 'SUCCEEDED' AND last.delivered IS NOT NULL THEN 'STORING' \
+                 WHEN last.status IN ('ACCEPTED', 'SUCCEEDED') AND last.vendor_task IS NOT NULL \
+                 THEN 'RUNNING' ELSE 'PENDING' END FROM attempts AS last \
+                 WHERE last.step_id = $1 ORDER BY last.number DESC LIMIT 1), 'PENDING') \
                  WHERE id = $1",
             )
             .bind(step.uuid())

@@ -11,7 +11,8 @@ use crate::{
 
 impl Database {
     /// Takes due steps that nobody holds, oldest first, each with a lease until `until` and a
-    /// new fencing token.
+    /// new fencing token. Steps of `node` itself are in its memory, however late it renews
+    /// their leases: taking them once more would have two workers at one step.
     ///
     /// # Errors
     /// When the database fails.
@@ -27,7 +28,8 @@ impl Database {
                 let rows = sqlx::query(AssertSqlSafe(format!(
                     "UPDATE steps SET lease_owner = $1, lease_until = $2, lease_epoch = lease_epoch + 1 \
                      WHERE id IN (SELECT id FROM steps WHERE due_at <= $3 \
-                     AND (lease_owner IS NULL OR lease_until < $3) ORDER BY due_at LIMIT $4) \
+                     AND (lease_owner IS NULL OR (lease_until < $3 AND lease_owner <> $1)) \
+                     ORDER BY due_at LIMIT $4) \
                      RETURNING {STEP}, lease_epoch, \
                      (SELECT owner_id FROM jobs WHERE jobs.id = steps.job_id) AS owner_id, \
                      (SELECT deadline FROM jobs WHERE jobs.id = steps.job_id) AS deadline"
@@ -41,8 +43,8 @@ impl Database {
                 rows.iter()
                     .map(|row| {
                         let step = rows::step(row)?;
-                        let fence =
-                            Fence { step: step.id, node, epoch: row.try_get("lease_epoch")?, until };
+                        let epoch = row.try_get("lease_epoch")?;
+                        let fence = Fence { step: step.id, node, epoch };
                         Ok(Claimed {
                             step,
                             fence,
@@ -57,7 +59,7 @@ impl Database {
     }
 
     /// Renews every lease of `node` at once, and answers those of its steps whose job
-    /// somebody asked to stop.
+    /// somebody asked to stop and which has not stopped yet.
     ///
     /// # Errors
     /// When the database fails.
@@ -71,7 +73,8 @@ impl Database {
                     .await?;
                 let rows = sqlx::query(
                     "SELECT steps.id FROM steps JOIN jobs ON jobs.id = steps.job_id \
-                     WHERE steps.lease_owner = $1 AND jobs.cancel_requested",
+                     WHERE steps.lease_owner = $1 AND jobs.cancel_requested \
+                     AND jobs.status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
                 )
                 .bind(node.uuid())
                 .fetch_all(connection)

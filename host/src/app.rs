@@ -16,6 +16,7 @@ use genvid_media::{
 };
 use genvid_runtime::{Grant, Runtime};
 use genvid_transport::SchemaTypes;
+use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -25,7 +26,7 @@ use url::Url;
 
 use crate::{
     accounts,
-    adapters::sql::Database,
+    adapters::sql::{Database, OpenError, PostgresOptions, migrate_postgres},
     config::{self, Settings},
     graphql, http,
     ids::NodeId,
@@ -61,9 +62,12 @@ impl App {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let began = Instant::now();
         let data = settings.data.dir.clone();
-        let database = Database::open(&data).await?;
+        let database = open_database(&settings).await?;
         let node = NodeId::generate();
-        database.expire_foreign_leases(node).await?;
+        if database.is_embedded() {
+            // Nobody else can be at work: whoever held these is dead.
+            database.expire_foreign_leases(node).await?;
+        }
 
         let (plugins, blobs, studio) = tokio::try_join!(
             load_plugins(&settings),
@@ -135,7 +139,7 @@ impl App {
         };
 
         let advance = Advance {
-            database: database.clone(),
+            database: database.for_worker(),
             bus,
             registry: registry.clone(),
             catalog: catalog.clone(),
@@ -257,6 +261,44 @@ fn transport_options(
         shutdown,
         ..defaults
     })
+}
+
+/// The server that the settings name, or nothing: then the database is embedded.
+fn postgres(settings: &Settings) -> Option<PostgresOptions> {
+    let wanted = &settings.database;
+    let url = wanted.url.expose_secret();
+    let owner = wanted.owner_url.expose_secret();
+    (!url.is_empty()).then(|| PostgresOptions {
+        url: wanted.url.clone(),
+        owner_url: if owner.is_empty() { url } else { owner }.into(),
+        role: wanted.role.clone(),
+        max_connections: wanted.max_connections,
+        migrate: wanted.migrate_at_start,
+    })
+}
+
+async fn open_database(settings: &Settings) -> Result<Database, OpenError> {
+    match postgres(settings) {
+        Some(server) => Database::connect(&server).await,
+        None => Database::open(&settings.data.dir).await,
+    }
+}
+
+/// Brings the tables up to date, wherever they are; answers where that is.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn migrate(settings: &Settings) -> Result<String, OpenError> {
+    match postgres(settings) {
+        Some(server) => {
+            migrate_postgres(&server).await?;
+            Ok("on the PostgreSQL server".to_owned())
+        }
+        None => {
+            Database::open(&settings.data.dir).await?;
+            Ok(format!("in {}", settings.data.dir.display()))
+        }
+    }
 }
 
 async fn open_blobs(settings: &Settings, root: PathBuf) -> anyhow::Result<Arc<dyn BlobStore>> {

@@ -67,11 +67,7 @@ static AHEAD: AtomicI64 = AtomicI64::new(0);
 /// one that several nodes share.
 #[must_use]
 pub fn now() -> Timestamp {
-    Timestamp(
-        host_clock()
-            .0
-            .saturating_add(AHEAD.load(Ordering::Relaxed)),
-    )
+    Timestamp(host_clock().0.saturating_add(AHEAD.load(Ordering::Relaxed)))
 }
 
 /// The clock of this host.

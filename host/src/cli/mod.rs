@@ -107,12 +107,7 @@ struct Serve {
     local_user: Option<String>,
     /// That user's token, so that it stays the same over restarts; better given as
     /// GENVID__DEVELOPMENT__TOKEN, which other users of the machine do not see.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "GENVID_LOCAL_TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "TOKEN")]
     local_token: Option<String>,
 }
 
@@ -202,11 +197,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(common) => {
             let settings = common.settings(&[])?;
             start_log(&settings);
-            crate::adapters::sql::Database::open(&settings.data.dir).await?;
-            println!(
-                "The database in {} is up to date.",
-                settings.data.dir.display()
-            );
+            let place = crate::app::migrate(&settings).await?;
+            println!("The database {place} is up to date.");
             Ok(ExitCode::SUCCESS)
         }
         Command::Plugin(command) => plugin::run(command).await,

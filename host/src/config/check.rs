@@ -23,6 +23,7 @@ const PROVIDER_KEYS: &[&str] = &[
 const RANGES: &[(&str, i128, i128)] = &[
     ("server.port", 0, 65_535),
     ("server.drain_seconds", 1, 300),
+    ("database.max_connections", 2, 1_000),
     ("jobs.retry_base_ms", 10, 600_000),
     ("jobs.deadline_minutes", 1, 10_080),
     ("jobs.lease_seconds", 3, 3_600),
@@ -84,6 +85,17 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
         |text| text.is_empty() || url::Url::parse(text).is_ok_and(|url| url.has_host()),
         "must be an absolute URL such as https://genvid.example.com",
     );
+    for key in ["database.url", "database.owner_url"] {
+        checker.secret(
+            key,
+            |text| {
+                text.is_empty()
+                    || url::Url::parse(text)
+                        .is_ok_and(|url| ["postgres", "postgresql"].contains(&url.scheme()))
+            },
+            "must begin with postgres://, or be empty for the embedded database",
+        );
+    }
     checker.text(
         "log.format",
         |text| ["auto", "pretty", "json"].contains(&text),
@@ -222,6 +234,16 @@ impl Checker<'_> {
         }
     }
 
+    /// Like `text`, of something that must not be shown.
+    fn secret(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
+        if let Ok(value) = self.figment.find_value(key)
+            && let Some(text) = value.as_str()
+            && !good(text)
+        {
+            self.add(key, &value, message);
+        }
+    }
+
     fn text(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
         if let Ok(value) = self.figment.find_value(key)
             && let Some(text) = value.as_str()
@@ -258,7 +280,7 @@ fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let distance = edits(key, candidate);
-        if distance <= key.len().max(3) / 3 && best.is_none_or(|(least, _)| distance < least) {
+        if distance <= (key.len() / 3).max(2) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
     }

@@ -11,12 +11,13 @@ use std::{
 
 use figment::{
     Figment,
-    providers::{Env, Format, Toml},
+    providers::{Env, Format, Serialized, Toml},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
-    Data, Development, Graphql, Jobs, Log, LogFormat, Media, Plugins, Provider, Server, Settings,
+    Data, Database, Development, Graphql, Jobs, Log, LogFormat, Media, Plugins, Provider, Server,
+    Settings,
 };
 
 /// The defaults, which are their documentation too.
@@ -82,6 +83,9 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Setting
     if let Some(file) = file {
         figment = figment.merge(Toml::file_exact(file));
     }
+    if let Some(url) = database_url()? {
+        figment = figment.merge(Serialized::default("database.url", url));
+    }
     figment = figment.merge(Env::prefixed(PREFIX).split("__"));
     for (key, value) in overrides {
         // A flag is text; what looks like a number or a truth value is one.
@@ -90,9 +94,22 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Setting
             .map(Into::into)
             .or_else(|_| value.parse::<bool>().map(Into::into))
             .unwrap_or_else(|_| value.clone().into());
-        figment = figment.merge(figment::providers::Serialized::default(key, value));
+        figment = figment.merge(Serialized::default(key, value));
     }
     check::settings(&figment)
+}
+
+/// The name under which platforms hand out their databases.
+fn database_url() -> Result<Option<String>, Problems> {
+    secret("DATABASE_URL", &BTreeMap::new())
+        .map(|found| found.map(|url| url.expose_secret().to_owned()))
+        .map_err(|message| {
+            Problems(vec![Problem {
+                key: "database.url".to_owned(),
+                message,
+                source: "environment".to_owned(),
+            }])
+        })
 }
 
 /// A secret of a provider: from the settings, the environment, or the file that the

@@ -12,6 +12,8 @@ pub struct Settings {
     pub server: Server,
     /// Where data goes.
     pub data: Data,
+    /// Where the rows are.
+    pub database: Database,
     /// What is logged.
     pub log: Log,
     /// How jobs run.
@@ -46,6 +48,21 @@ pub struct Server {
 pub struct Data {
     /// The folder.
     pub dir: PathBuf,
+}
+
+/// Where the rows are.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Database {
+    /// Of a PostgreSQL server; empty: an embedded database.
+    pub url: SecretString,
+    /// The same as the owner of the tables; empty: `url`.
+    pub owner_url: SecretString,
+    /// Role that statements run as; empty: the user of `url`.
+    pub role: String,
+    /// Most connections.
+    pub max_connections: u32,
+    /// Bring the tables up to date at start?
+    pub migrate_at_start: bool,
 }
 
 /// What is logged.

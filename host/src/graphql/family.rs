@@ -70,7 +70,7 @@ impl Family {
             .steps
             .get_or_try_init(|| async {
                 let mut all: HashMap<_, Vec<_>> = HashMap::new();
-                for step in self.services.jobs.steps(&self.jobs).await? {
+                for step in self.services.jobs.steps(self.owner, &self.jobs).await? {
                     all.entry(step.job).or_default().push(Arc::new(step));
                 }
                 Ok(all)
@@ -90,7 +90,7 @@ impl Family {
             .attempts
             .get_or_try_init(|| async {
                 let mut all: HashMap<_, Vec<_>> = HashMap::new();
-                for attempt in self.services.jobs.attempts(&self.jobs).await? {
+                for attempt in self.services.jobs.attempts(self.owner, &self.jobs).await? {
                     all.entry(attempt.job).or_default().push(Arc::new(attempt));
                 }
                 Ok(all)
@@ -125,7 +125,7 @@ impl Family {
         let all = self
             .media
             .get_or_try_init(|| async {
-                let files = self.services.jobs.media(&self.jobs).await?;
+                let files = self.services.jobs.media(self.owner, &self.jobs).await?;
                 // Oldest first, so a later file takes the place of an earlier one.
                 Ok(files
                     .into_iter()
@@ -178,7 +178,7 @@ impl Family {
                 .or_default(),
         );
         let pages = pages
-            .get_or_try_init(|| self.services.jobs.events_of(&self.jobs, after, first))
+            .get_or_try_init(|| self.services.jobs.events_of(self.owner, &self.jobs, after, first))
             .await
             .map_err(|error: jobs::Error| error::job(ctx, error))?;
         Ok(pages.get(&job).cloned().unwrap_or(Page {

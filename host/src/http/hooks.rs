@@ -104,7 +104,7 @@ async fn look(shared: &Shared, provider: &str, reference: Option<AttemptId>, tas
         .await
     {
         Ok(Some(attempt)) => {
-            if let Err(error) = shared.database.wake_step(attempt.step, time::now()).await {
+            if let Err(error) = shared.database.wake_step(attempt.step).await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "a step could not be woken"

@@ -158,11 +158,8 @@ impl Follower {
         }
     }
 
-    /// Positions of one user have gaps by nature; numbers of one job have none.
+    /// Neither the numbers of one job nor the positions of one user have gaps.
     fn follows(&self, event: &Event) -> bool {
-        match self.source {
-            Source::Job(_) => event.seq == self.last + 1,
-            Source::Owner(_) => true,
-        }
+        self.number(event) == self.last + 1
     }
 }

@@ -601,7 +601,7 @@ impl NewEvent {
 /// An event of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Place among all events of the database; grows.
+    /// 1, 2, 3 … among all events of the owner, without a gap.
     pub position: i64,
     /// The job.
     pub job: JobId,

@@ -282,7 +282,11 @@ impl Service {
     /// `NotFound`.
     pub async fn cancel(&self, owner: UserId, id: JobId) -> Result<Job, Error> {
         self.find(owner, id).await?.ok_or(Error::NotFound("job"))?;
-        let (_, events) = self.database.decide(id, OwnerDecision::Cancel).await?;
+        let (_, events) = self
+            .database
+            .for_user(owner)
+            .decide(id, OwnerDecision::Cancel)
+            .await?;
         self.bus.publish(events);
         self.nudge(Nudge::Cancel(id));
         self.nudge(Nudge::Work);
@@ -328,6 +332,7 @@ impl Service {
         };
         let step = self
             .database
+            .for_user(owner)
             .steps_of(&[id])
             .await?
             .into_iter()
@@ -339,7 +344,7 @@ impl Service {
             deadline: time::now().after(self.settings.deadline),
             event: NewEvent::step(EventType::JobRetried, step.kind).saying(words),
         };
-        let (changed, events) = self.database.decide(id, decision).await?;
+        let (changed, events) = self.database.for_user(owner).decide(id, decision).await?;
         if !changed {
             return Err(Error::Conflict(
                 "The job's state has changed meanwhile.".to_owned(),
@@ -372,40 +377,42 @@ impl Service {
         Ok(self.database.list_jobs(owner, filter, after, first).await?)
     }
 
-    /// The steps of jobs that the caller may see.
+    /// The steps of jobs of the caller's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn steps(&self, jobs: &[JobId]) -> Result<Vec<Step>, Error> {
-        Ok(self.database.steps_of(jobs).await?)
+    pub async fn steps(&self, owner: UserId, jobs: &[JobId]) -> Result<Vec<Step>, Error> {
+        Ok(self.database.for_user(owner).steps_of(jobs).await?)
     }
 
-    /// The attempts of jobs that the caller may see.
+    /// The attempts of jobs of the caller's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn attempts(&self, jobs: &[JobId]) -> Result<Vec<Attempt>, Error> {
-        Ok(self.database.attempts_of(jobs).await?)
+    pub async fn attempts(&self, owner: UserId, jobs: &[JobId]) -> Result<Vec<Attempt>, Error> {
+        Ok(self.database.for_user(owner).attempts_of(jobs).await?)
     }
 
-    /// The files of jobs that the caller may see.
+    /// The files of jobs of the caller's.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn media(
         &self,
+        owner: UserId,
         jobs: &[JobId],
     ) -> Result<Vec<(JobId, MediaRole, StoredFile)>, Error> {
-        Ok(self.database.media_of(jobs).await?)
+        Ok(self.database.for_user(owner).media_of(jobs).await?)
     }
 
-    /// Of each of the jobs that the caller may see, a page of its event log. A job without
+    /// Of each of these jobs of the caller's, a page of its event log. A job without
     /// events behind `after` is left out.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn events_of(
         &self,
+        owner: UserId,
         jobs: &[JobId],
         after: i64,
         first: u32,
@@ -413,6 +420,7 @@ impl Service {
         let mut logs: HashMap<JobId, Vec<Event>> = HashMap::new();
         for event in self
             .database
+            .for_user(owner)
             .events_of(jobs, after, first.saturating_add(1))
             .await?
         {
@@ -436,7 +444,7 @@ impl Service {
     ) -> Result<impl Stream<Item = Result<Arc<Event>, sql::Error>> + Send + 'static, Error> {
         self.find(owner, id).await?.ok_or(Error::NotFound("job"))?;
         Ok(events::follow_job(
-            self.database.clone(),
+            self.database.for_user(owner),
             self.bus.clone(),
             id,
             after.max(0),
@@ -457,7 +465,7 @@ impl Service {
             None => self.database.last_position(owner).await?,
         };
         Ok(events::follow_owner(
-            self.database.clone(),
+            self.database.for_user(owner),
             self.bus.clone(),
             owner,
             after,

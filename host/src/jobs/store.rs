@@ -42,8 +42,6 @@ pub struct Fence {
     pub node: NodeId,
     /// The token.
     pub epoch: i64,
-    /// Until when, at the time of the claim.
-    pub until: Timestamp,
 }
 
 /// A step that this node holds now.

@@ -149,7 +149,8 @@ pub async fn probe_kind(
 }
 
 /// What the store knows of an asset that a plugin saved. Part of a larger answer is saved
-/// before anybody knows what it is; it is kept again under the type that the plugin tells.
+/// before anybody knows what it is; it is kept again under the type that the plugin tells. The
+/// first copy stays: until the step is written down it is the only way back after a crash.
 ///
 /// # Errors
 /// `Unusable` when there is no such asset.
@@ -179,9 +180,7 @@ pub async fn saved_asset(
         let host = |error: std::io::Error| StoreError::Host(error.to_string());
         writer.write(chunk.map_err(host)?).await.map_err(host)?;
     }
-    let kept = file(writer.finish().await?);
-    blobs.delete(&key).await?;
-    Ok(kept)
+    Ok(file(writer.finish().await?))
 }
 
 fn new_key(job: JobId) -> Result<Key, StoreError> {

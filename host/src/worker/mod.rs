@@ -157,7 +157,10 @@ impl Worker {
                     Nudge::Look(job) => self.hurry(job, false),
                 },
                 _ = heartbeat.tick() => self.renew(lease),
-                _ = sweep.tick() => claim = true,
+                _ = sweep.tick() => {
+                    claim = true;
+                    self.withdraw_late();
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -168,20 +171,18 @@ impl Worker {
     /// because a disk is slow.
     fn claim(&mut self) {
         self.claiming = true;
-        let now = time::now();
-        let until = now.after(self.advance.settings.lease);
+        let lease = self.advance.settings.lease;
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         tokio::spawn(async move {
-            let claimed = advance.database.claim_steps(node, now, until, CLAIM).await;
+            let claimed = advance.database.claim_steps(node, lease, CLAIM).await;
             let _ = back.send(Message::Claimed(claimed));
         });
     }
 
     fn renew(&self, lease: Duration) {
-        let until = time::now().after(lease);
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         tokio::spawn(async move {
-            let renewed = advance.database.renew_leases(node, until).await;
+            let renewed = advance.database.renew_leases(node, lease).await;
             let _ = back.send(Message::Renewed(renewed));
         });
     }
@@ -210,6 +211,16 @@ impl Worker {
                 self.ready.push_front(held);
             } else {
                 self.wait(time::now(), held);
+            }
+        }
+    }
+
+    /// Who waits for a slot has no timer; a deadline ends that wait too.
+    fn withdraw_late(&mut self) {
+        let now = time::now();
+        for gate in self.gates.values() {
+            while let Some(held) = gate.withdraw(|held| held.deadline <= now) {
+                self.ready.push_back(held);
             }
         }
     }
@@ -283,6 +294,16 @@ impl Worker {
             // Found at the vendor after a restart: it takes one of the slots.
             held.slot = Some(gate.occupy());
         }
+        // A deadline is kept to the moment, whenever the vendor would be asked next.
+        let settling = held
+            .watch
+            .as_ref()
+            .is_some_and(|watch| watch.settling.is_some());
+        let at = if settling || held.deadline <= time::now() {
+            at
+        } else {
+            at.min(held.deadline)
+        };
         self.counter += 1;
         let key = (at, self.counter);
         self.by_job.insert(held.step.job, key);

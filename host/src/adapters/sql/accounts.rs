@@ -42,12 +42,11 @@ impl Database {
                 .bind(new.created_at)
                 .execute(&mut *connection)
                 .await?;
-                let row = query(
-                    "SELECT id, email, name, role, created_at FROM users WHERE email = $1",
-                )
-                .bind(&new.email)
-                .fetch_one(connection)
-                .await?;
+                let row =
+                    query("SELECT id, email, name, role, created_at FROM users WHERE email = $1")
+                        .bind(&new.email)
+                        .fetch_one(connection)
+                        .await?;
                 user(&row)
             })
         })

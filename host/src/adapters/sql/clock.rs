@@ -40,7 +40,10 @@ async fn compare(pool: &PgPool) -> Result<(), sqlx::Error> {
         .await?;
     // Half the way there, half the way back; the rest is uncertainty.
     let half = i64::try_from(began.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
-    let ahead = there.millis().saturating_sub(before.millis()).saturating_sub(half);
+    let ahead = there
+        .millis()
+        .saturating_sub(before.millis())
+        .saturating_sub(half);
     if time::follow(ahead, half.saturating_add(SLACK_MILLIS)) {
         tracing::warn!(
             ahead_ms = ahead,

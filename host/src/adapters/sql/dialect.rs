@@ -12,6 +12,10 @@
 //! How values are stored is in `values`; how a transaction begins is in `embedded` and
 //! `postgres`; the words that differ within statements are here.
 
+use std::time::Duration;
+
+use crate::time::{self, Timestamp};
+
 /// Words that differ within statements.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dialect {
@@ -40,3 +44,14 @@ pub(super) const POSTGRES: Dialect = Dialect {
     lock: "FOR UPDATE",
     lock_free: "FOR UPDATE SKIP LOCKED",
 };
+
+/// How long to wait for an instant of this process's clock, in milliseconds; negative when it
+/// is past. The database adds it to its own clock.
+pub(super) fn wait(until: Timestamp) -> i64 {
+    until.millis().saturating_sub(time::now().millis())
+}
+
+/// A length of time as it is bound.
+pub(super) fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}

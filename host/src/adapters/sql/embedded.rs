@@ -30,8 +30,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlit
 /// What a piece of work leaves to be told once its fate is known.
 type Deliver = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// A piece of work inside the open transaction; `Err` asks to roll only this piece back.
-type Piece =
-    Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, (bool, Deliver)> + Send>;
+type Piece = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, (bool, Deliver)> + Send>;
 
 /// The database of one process.
 #[derive(Clone)]
@@ -149,13 +148,9 @@ async fn run_batch(
     batch: &mut Vec<Piece>,
     delivers: &mut Vec<Deliver>,
 ) -> Result<(), sqlx::Error> {
-    query("BEGIN IMMEDIATE")
-        .execute(&mut *connection)
-        .await?;
+    query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     for piece in batch.drain(..) {
-        query("SAVEPOINT piece")
-            .execute(&mut *connection)
-            .await?;
+        query("SAVEPOINT piece").execute(&mut *connection).await?;
         let (keep, deliver) = piece(connection).await;
         delivers.push(deliver);
         let end = if keep {

@@ -5,16 +5,17 @@ use sqlx::AssertSqlSafe;
 use super::{
     Database, Error,
     database::Scope,
-    events, millis,
-    query::{Connection, query},
+    dialect::{Dialect, wait},
+    events,
+    query::{Connection, Row, query},
     rows,
     rows::{ATTEMPT, JOB, STEP},
-    values::{Json, to_json},
+    values::{Bind, Json, to_json},
 };
 use crate::{
     ids::{AttemptId, JobId, ProjectId, UserId},
     jobs::{
-        model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile},
+        model::{Attempt, Event, Failure, Job, NewEvent, Step, StoredFile},
         store::{
             Accepted, Applied, Change, Fence, JobFilter, MediaRole, NewJob, OwnerDecision, Page,
         },
@@ -29,7 +30,7 @@ impl Database {
     /// # Errors
     /// When the database fails; then nothing was accepted.
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
-        self.write(move |connection| {
+        self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
                 let inserted = query(
                     "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
@@ -77,8 +78,10 @@ impl Database {
     /// # Errors
     /// When the database fails; then nothing was changed.
     pub async fn apply(&self, change: Change) -> Result<Applied, Error> {
-        self.write(move |connection| Box::pin(async move { apply(connection, change).await }))
-            .await
+        self.write(Scope::Worker, move |connection| {
+            Box::pin(async move { apply(connection, change).await })
+        })
+        .await
     }
 
     /// The owner's wish for a job that no worker needs to hold: cancel or retry.
@@ -90,7 +93,7 @@ impl Database {
         id: JobId,
         decision: OwnerDecision,
     ) -> Result<(bool, Vec<Event>), Error> {
-        self.write(move |connection| {
+        self.write(self.scope()?, move |connection| {
             Box::pin(async move { decide(connection, id, decision).await })
         })
         .await
@@ -106,7 +109,7 @@ impl Database {
         )))
         .bind(id.uuid())
         .bind(owner.uuid())
-        .fetch_optional(self.read())
+        .fetch_optional(&mut self.read(Scope::User(owner)).await?)
         .await?
         .as_ref()
         .map(rows::job)
@@ -122,7 +125,7 @@ impl Database {
             "SELECT {JOB} FROM jobs WHERE id = $1"
         )))
         .bind(id.uuid())
-        .fetch_one(self.read())
+        .fetch_one(&mut self.read(self.scope()?).await?)
         .await?;
         rows::job(&row)
     }
@@ -138,20 +141,30 @@ impl Database {
         after: Option<JobId>,
         first: u32,
     ) -> Result<Page<Job>, Error> {
-        let below = after.map_or(uuid::Uuid::max(), JobId::uuid);
-        let rows = query(AssertSqlSafe(format!(
-            "SELECT {JOB} FROM jobs WHERE owner_id = $1 AND id < $2 \
-             AND ($3 IS NULL OR project_id = $3) AND ($4 IS NULL OR status = $4) \
-             AND ($5 IS NULL OR kind = $5) ORDER BY id DESC LIMIT $6"
-        )))
-        .bind(owner.uuid())
-        .bind(below)
-        .bind(filter.project.map(ProjectId::uuid))
-        .bind(filter.status.map(JobStatus::as_str))
-        .bind(filter.kind.map(JobKind::as_str))
-        .bind(i64::from(first) + 1)
-        .fetch_all(self.read())
-        .await?;
+        let mut sql = format!("SELECT {JOB} FROM jobs WHERE owner_id = $1 AND id < $2");
+        let mut values = Vec::new();
+        for (column, value) in [
+            ("project_id", filter.project.map(|id| id.uuid().value())),
+            (
+                "status",
+                filter.status.map(|status| status.as_str().value()),
+            ),
+            ("kind", filter.kind.map(|kind| kind.as_str().value())),
+        ] {
+            // A condition that is not there leaves the planner no doubt about the index.
+            if let Some(value) = value {
+                values.push(value);
+                sql.push_str(&format!(" AND {column} = ${}", values.len() + 2));
+            }
+        }
+        sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", values.len() + 3));
+        let rows = query(AssertSqlSafe(sql))
+            .bind(owner.uuid())
+            .bind(after.map_or(uuid::Uuid::max(), JobId::uuid))
+            .bind_all(values)
+            .bind(i64::from(first) + 1)
+            .fetch_all(&mut self.read(Scope::User(owner)).await?)
+            .await?;
         let items = rows.iter().map(rows::job).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(items, first))
     }
@@ -169,7 +182,7 @@ impl Database {
             query = query.bind(id.uuid());
         }
         query
-            .fetch_all(self.read())
+            .fetch_all(&mut self.read(self.scope()?).await?)
             .await?
             .iter()
             .map(rows::step)
@@ -188,7 +201,7 @@ impl Database {
             query = query.bind(id.uuid());
         }
         query
-            .fetch_all(self.read())
+            .fetch_all(&mut self.read(self.scope()?).await?)
             .await?
             .iter()
             .map(rows::attempt)
@@ -212,7 +225,9 @@ impl Database {
         for id in jobs {
             query = query.bind(id.uuid());
         }
-        let rows = query.fetch_all(self.read()).await?;
+        let rows = query
+            .fetch_all(&mut self.read(self.scope()?).await?)
+            .await?;
         rows.iter()
             .map(|row| {
                 let role: &str = row.try_get("role")?;
@@ -225,8 +240,8 @@ impl Database {
                     duration_ms: row
                         .try_get::<Option<i64>>("duration_ms")?
                         .map(i64::unsigned_abs),
-                    width: row.try_get("width")?,
-                    height: row.try_get("height")?,
+                    width: pixels(row, "width")?,
+                    height: pixels(row, "height")?,
                 };
                 let role = MediaRole::parse(role)
                     .ok_or_else(|| Error::decode("media role", role.to_owned()))?;
@@ -252,7 +267,7 @@ impl Database {
         .bind(provider)
         .bind(reference.map(AttemptId::uuid))
         .bind(task)
-        .fetch_optional(self.read())
+        .fetch_optional(&mut self.read(Scope::Worker).await?)
         .await?
         .as_ref()
         .map(rows::attempt)
@@ -270,7 +285,7 @@ impl Database {
         body: Vec<u8>,
         at: Timestamp,
     ) -> Result<bool, Error> {
-        self.write(move |connection| {
+        self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
                 let added = query(
                     "INSERT INTO callbacks (provider, delivery, body, received_at) \
@@ -320,19 +335,27 @@ async fn first_answer(connection: &mut Connection, new: &NewJob) -> Result<Accep
 }
 
 async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Error> {
-    query(
+    let Dialect {
+        now, millisecond, ..
+    } = connection.dialect();
+    query(AssertSqlSafe(format!(
         "INSERT INTO steps (id, job_id, position, kind, status, due_at) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
-    )
+         VALUES ($1, $2, $3, $4, $5, {now} + $6 * {millisecond})"
+    )))
     .bind(step.id.uuid())
     .bind(step.job.uuid())
     .bind(step.position)
     .bind(step.kind.as_str())
     .bind(step.status.as_str())
-    .bind(step.due_at)
+    .bind(step.due_at.map(wait))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+fn pixels(row: &Row, column: &str) -> Result<Option<u32>, Error> {
+    let stored: Option<i64> = row.try_get(column)?;
+    Ok(stored.and_then(|pixels| u32::try_from(pixels).ok()))
 }
 
 fn optional_failure(failure: Option<&Failure>) -> Result<Option<Json>, Error> {
@@ -391,25 +414,35 @@ async fn write_step(
     step: &Step,
     keep_lease: bool,
 ) -> Result<bool, Error> {
-    let written = query(
+    let Dialect {
+        now,
+        millisecond,
+        lock,
+        ..
+    } = connection.dialect();
+    // The job is locked before its step, as everywhere, so that no two transactions wait for
+    // each other.
+    let written = query(AssertSqlSafe(format!(
         "UPDATE steps SET status = $1, provider = $2, progress = $3, output = $4, error = $5, \
-         round = $6, due_at = $7, started_at = $8, completed_at = $9, \
+         round = $6, due_at = {now} + $7 * {millisecond}, started_at = $8, completed_at = $9, \
          lease_owner = CASE WHEN $10 THEN lease_owner ELSE NULL END \
-         WHERE id = $11 AND lease_owner = $12 AND lease_epoch = $13",
-    )
+         WHERE id = $11 AND lease_owner = $12 AND lease_epoch = $13 \
+         AND job_id = (SELECT jobs.id FROM jobs WHERE jobs.id = $14 {lock})"
+    )))
     .bind(step.status.as_str())
     .bind(step.provider.as_deref())
     .bind(step.progress)
     .bind(step.output.as_ref().map(to_json).transpose()?)
     .bind(optional_failure(step.error.as_ref())?)
     .bind(step.round)
-    .bind(step.due_at)
+    .bind(step.due_at.map(wait))
     .bind(step.started_at)
     .bind(step.completed_at)
     .bind(keep_lease && step.due_at.is_some())
     .bind(fence.step.uuid())
     .bind(fence.node.uuid())
     .bind(fence.epoch)
+    .bind(step.job.uuid())
     .execute(connection)
     .await?
     .rows_affected();
@@ -454,27 +487,31 @@ async fn write_attempt(connection: &mut Connection, attempt: &Attempt) -> Result
 }
 
 /// Makes the next step due and hands it to the same worker, so that going on costs no claim.
+/// The lease goes on as it was renewed last.
 async fn start_next(
     connection: &mut Connection,
     fence: &Fence,
     next: &Step,
     keep_lease: bool,
 ) -> Result<Option<Fence>, Error> {
-    let row = query(
-        "UPDATE steps SET due_at = $2, lease_owner = $3, lease_until = $4, \
-         lease_epoch = lease_epoch + 1 WHERE id = $1 RETURNING lease_epoch",
-    )
+    let Dialect {
+        now, millisecond, ..
+    } = connection.dialect();
+    let row = query(AssertSqlSafe(format!(
+        "UPDATE steps SET due_at = {now} + $2 * {millisecond}, lease_owner = $3, \
+         lease_until = (SELECT held.lease_until FROM steps AS held WHERE held.id = $4), \
+         lease_epoch = lease_epoch + 1 WHERE id = $1 RETURNING lease_epoch"
+    )))
     .bind(next.id.uuid())
-    .bind(next.due_at)
+    .bind(next.due_at.map(wait))
     .bind(keep_lease.then_some(fence.node.uuid()))
-    .bind(fence.until)
+    .bind(fence.step.uuid())
     .fetch_one(connection)
     .await?;
     Ok(keep_lease.then_some(Fence {
         step: next.id,
         node: fence.node,
         epoch: row.try_get("lease_epoch")?,
-        until: fence.until,
     }))
 }
 
@@ -514,6 +551,7 @@ async fn decide(
     decision: OwnerDecision,
 ) -> Result<(bool, Vec<Event>), Error> {
     let at = time::now();
+    let now = connection.dialect().now;
     let changed = match &decision {
         OwnerDecision::Cancel => query(
             "UPDATE jobs SET cancel_requested = TRUE WHERE id = $1 AND NOT cancel_requested \
@@ -529,7 +567,7 @@ async fn decide(
         )
         .bind(id.uuid())
         .bind(from.as_str())
-        .bind(deadline)
+        .bind(*deadline)
         .execute(&mut *connection)
         .await?
         .rows_affected(),
@@ -540,12 +578,11 @@ async fn decide(
     let event = match decision {
         OwnerDecision::Cancel => {
             // A parked step has nobody who would look at it by itself.
-            query(
-                "UPDATE steps SET due_at = $2 WHERE job_id = $1 AND status = 'UNCONFIRMED' \
-                 AND due_at IS NULL",
-            )
+            query(AssertSqlSafe(format!(
+                "UPDATE steps SET due_at = {now} WHERE job_id = $1 AND status = 'UNCONFIRMED' \
+                 AND due_at IS NULL"
+            )))
             .bind(id.uuid())
-            .bind(at)
             .execute(&mut *connection)
             .await?;
             NewEvent::job(crate::jobs::model::EventType::CancelRequested)
@@ -559,13 +596,19 @@ async fn decide(
             .bind(at)
             .execute(&mut *connection)
             .await?;
-            query(
-                "UPDATE steps SET status = 'PENDING', error = NULL, progress = NULL, \
-                 completed_at = NULL, round = round + 1, due_at = $2, lease_owner = NULL \
-                 WHERE id = $1",
-            )
+            // What the provider has, or has delivered, is paid for: that goes on, and nothing
+            // is bought in its place.
+            query(AssertSqlSafe(format!(
+                "UPDATE steps SET error = NULL, progress = NULL, completed_at = NULL, \
+                 round = round + 1, due_at = {now}, lease_owner = NULL, \
+                 status = COALESCE((SELECT CASE \
+                 WHEN last.status = 'SUCCEEDED' AND last.delivered IS NOT NULL THEN 'STORING' \
+                 WHEN last.status IN ('ACCEPTED', 'SUCCEEDED') AND last.vendor_task IS NOT NULL \
+                 THEN 'RUNNING' ELSE 'PENDING' END FROM attempts AS last \
+                 WHERE last.step_id = $1 ORDER BY last.number DESC LIMIT 1), 'PENDING') \
+                 WHERE id = $1"
+            )))
             .bind(step.uuid())
-            .bind(at)
             .execute(&mut *connection)
             .await?;
             event

@@ -4,47 +4,66 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
-use super::{Database, Error, database::Scope, millis, query::query, rows, rows::STEP};
+use super::{
+    Database, Error,
+    database::Scope,
+    dialect::{Dialect, millis},
+    query::query,
+    rows,
+    rows::STEP,
+};
 use crate::{
     ids::{NodeId, StepId, UserId},
     jobs::store::{Claimed, Fence},
-    time::Timestamp,
 };
 
 impl Database {
-    /// Takes due steps that nobody holds, oldest first, each with a lease until `until` and a
-    /// new fencing token.
+    /// Takes due steps that nobody holds, oldest first, each with a lease of that length and
+    /// a new fencing token. Steps of `node` itself are in its memory, however late it renews
+    /// their leases: taking them once more would have two workers at one step.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn claim_steps(
         &self,
         node: NodeId,
-        now: Timestamp,
-        until: Timestamp,
+        lease: Duration,
         limit: u32,
     ) -> Result<Vec<Claimed>, Error> {
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
+                let Dialect {
+                    now,
+                    millisecond,
+                    lock_free,
+                    ..
+                } = connection.dialect();
+                // MATERIALIZED: joined in any other way, the subselect may run more than once
+                // and lock more than it answers.
                 let rows = query(AssertSqlSafe(format!(
-                    "UPDATE steps SET lease_owner = $1, lease_until = $2, lease_epoch = lease_epoch + 1 \
-                     WHERE id IN (SELECT id FROM steps WHERE due_at <= $3 \
-                     AND (lease_owner IS NULL OR lease_until < $3) ORDER BY due_at LIMIT $4) \
+                    "WITH due AS MATERIALIZED (SELECT id FROM steps WHERE due_at <= {now} \
+                     AND (lease_owner IS NULL OR (lease_until < {now} AND lease_owner <> $1)) \
+                     ORDER BY due_at LIMIT $3 {lock_free}) \
+                     UPDATE steps SET lease_owner = $1, lease_until = {now} + $2 * {millisecond}, \
+                     lease_epoch = lease_epoch + 1 WHERE id IN (SELECT id FROM due) \
                      RETURNING {STEP}, lease_epoch, \
                      (SELECT owner_id FROM jobs WHERE jobs.id = steps.job_id) AS owner_id, \
                      (SELECT deadline FROM jobs WHERE jobs.id = steps.job_id) AS deadline"
                 )))
                 .bind(node.uuid())
-                .bind(until)
-                .bind(now)
+                .bind(millis(lease))
                 .bind(i64::from(limit))
                 .fetch_all(connection)
                 .await?;
                 rows.iter()
                     .map(|row| {
                         let step = rows::step(row)?;
-                        let fence =
-                            Fence { step: step.id, node, epoch: row.try_get("lease_epoch")?, until };
+                        let epoch = row.try_get("lease_epoch")?;
+                        let fence = Fence {
+                            step: step.id,
+                            node,
+                            epoch,
+                        };
                         Ok(Claimed {
                             step,
                             fence,
@@ -59,21 +78,28 @@ impl Database {
     }
 
     /// Renews every lease of `node` at once, and answers those of its steps whose job
-    /// somebody asked to stop.
+    /// somebody asked to stop and which has not stopped yet.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn renew_leases(&self, node: NodeId, until: Timestamp) -> Result<Vec<StepId>, Error> {
+    pub async fn renew_leases(&self, node: NodeId, lease: Duration) -> Result<Vec<StepId>, Error> {
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
-                query("UPDATE steps SET lease_until = $2 WHERE lease_owner = $1")
-                    .bind(node.uuid())
-                    .bind(until)
-                    .execute(&mut *connection)
-                    .await?;
+                let Dialect {
+                    now, millisecond, ..
+                } = connection.dialect();
+                query(AssertSqlSafe(format!(
+                    "UPDATE steps SET lease_until = {now} + $2 * {millisecond} \
+                     WHERE lease_owner = $1"
+                )))
+                .bind(node.uuid())
+                .bind(millis(lease))
+                .execute(&mut *connection)
+                .await?;
                 let rows = query(
                     "SELECT steps.id FROM steps JOIN jobs ON jobs.id = steps.job_id \
-                     WHERE steps.lease_owner = $1 AND jobs.cancel_requested",
+                     WHERE steps.lease_owner = $1 AND jobs.cancel_requested \
+                     AND jobs.status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
                 )
                 .bind(node.uuid())
                 .fetch_all(connection)
@@ -129,33 +155,20 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn wake_step(&self, step: StepId, now: Timestamp) -> Result<(), Error> {
+    pub async fn wake_step(&self, step: StepId) -> Result<(), Error> {
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
-                query(
-                    "UPDATE steps SET due_at = $2 WHERE id = $1 AND lease_owner IS NULL \
-                     AND status IN ('UNCONFIRMED', 'RUNNING')",
-                )
+                let now = connection.dialect().now;
+                query(AssertSqlSafe(format!(
+                    "UPDATE steps SET due_at = {now} WHERE id = $1 AND lease_owner IS NULL \
+                     AND status IN ('UNCONFIRMED', 'RUNNING')"
+                )))
                 .bind(step.uuid())
-                .bind(now)
                 .execute(connection)
                 .await?;
                 Ok(())
             })
         })
         .await
-    }
-
-    /// When the earliest step that nobody holds falls due.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
-        Ok(sqlx::query_scalar::<_, Option<i64>>(
-            "SELECT MIN(due_at) FROM steps WHERE due_at IS NOT NULL AND lease_owner IS NULL",
-        )
-        .fetch_one(self.read())
-        .await?
-        .map(Timestamp::from_millis))
     }
 }

@@ -18,8 +18,6 @@ use sqlx::{
 
 use super::{Error, OpenError, clock, database::Scope, query::Connection, roles};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
-
 /// Longest statement. All of them are short; one that is not has lost its index.
 const STATEMENT_LIMIT: &str = "30s";
 /// How long a transaction may sit between two statements: a process that is stopped in the
@@ -58,9 +56,9 @@ impl Postgres {
         let target = Target::parse(options.url.expose_secret())?;
         if is_behind(options, &target).await? {
             if !options.migrate {
-                return Err(target.unfit(
-                    "its tables are not up to date; run `genvid migrate`".to_owned(),
-                ));
+                return Err(
+                    target.unfit("its tables are not up to date; run `genvid migrate`".to_owned())
+                );
             }
             migrate(options).await?;
         }
@@ -89,13 +87,18 @@ impl Postgres {
             .await
             .map_err(|source| target.failed(source))?;
         {
-            let mut connection = pool.acquire().await.map_err(|source| target.failed(source))?;
+            let mut connection = pool
+                .acquire()
+                .await
+                .map_err(|source| target.failed(source))?;
             roles::check(&mut connection)
                 .await
                 .map_err(|source| target.failed(source))?
                 .map_err(|reason| target.unfit(reason))?;
         }
-        clock::follow(&pool).await.map_err(|source| target.failed(source))?;
+        clock::follow(&pool)
+            .await
+            .map_err(|source| target.failed(source))?;
         Ok(Self { pool })
     }
 
@@ -151,10 +154,7 @@ pub async fn migrate(options: &Options) -> Result<(), OpenError> {
         .execute(&mut connection)
         .await
         .map_err(failed)?;
-    // A newer version's migrations only added things that this one can live with.
-    let mut migrations = Migrator { ..MIGRATIONS };
-    migrations
-        .set_ignore_missing(true)
+    migrations()
         .run_direct(None, &mut connection, false)
         .await
         .map_err(|source| OpenError::Migrate {
@@ -166,6 +166,13 @@ pub async fn migrate(options: &Options) -> Result<(), OpenError> {
         .map_err(failed)?
         .map_err(|reason| target.unfit(reason))?;
     connection.close().await.map_err(failed)
+}
+
+fn migrations() -> Migrator {
+    let mut migrations = sqlx::migrate!("../migrations/postgres");
+    // Those of a newer version only added things that this one can live with.
+    migrations.set_ignore_missing(true);
+    migrations
 }
 
 /// Whether a migration of this version is missing, or the role for statements is not there.
@@ -195,7 +202,7 @@ async fn is_behind(options: &Options, target: &Target) -> Result<bool, OpenError
             .await
             .map_err(failed)?;
     connection.close().await.map_err(failed)?;
-    Ok(MIGRATIONS
+    Ok(migrations()
         .iter()
         .any(|migration| !applied.contains(&migration.version)))
 }

@@ -93,6 +93,12 @@ impl Query {
         self
     }
 
+    /// Binds the next placeholders.
+    pub(super) fn bind_all(mut self, values: Vec<Value>) -> Self {
+        self.values.extend(values);
+        self
+    }
+
     /// Runs it.
     pub(super) async fn execute(self, connection: &mut Connection) -> Result<Done, sqlx::Error> {
         run!(self.execute(connection), done => Done(done.rows_affected()), Done(done.rows_affected()))

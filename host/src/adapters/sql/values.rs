@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    Decode, Encode, Postgres, Sqlite, Type, ValueRef,
+    Decode, Encode, Postgres, Sqlite, Type,
     encode::IsNull,
     error::BoxDynError,
     postgres::{PgArgumentBuffer, PgTypeInfo, PgValueFormat, PgValueRef},

@@ -47,7 +47,7 @@ impl Advance {
             .provider
             .clone()
             .filter(|id| route.candidates.contains(id));
-        let Some(id) = chosen.or_else(|| untried(&route, &held.step, work)) else {
+        let Some(id) = chosen.or_else(|| untried(&route, &held.step, work, None)) else {
             let failure = nobody(&route, &held.step, work);
             return self.fail(held, failure, None, Vec::new()).await;
         };
@@ -243,7 +243,10 @@ impl Advance {
         let tries = i64::try_from(tries).unwrap_or(i64::MAX);
         let wait = match then {
             Then::Stop => return self.fail(held, failure, Some(attempt), events).await,
-            Then::WaitForSlot(said) => Some(said.unwrap_or(SLOT_WAIT)),
+            // Also when the vendor says "now": it said so to everybody.
+            Then::WaitForSlot(said) => {
+                Some(said.unwrap_or(SLOT_WAIT).max(self.settings.retry_base))
+            }
             Then::Retry(said) if tries < decide::TRIES => Some(decide::backoff(
                 self.settings.retry_base,
                 tries,
@@ -262,7 +265,7 @@ impl Advance {
             }
             None => {
                 let route = self.route(held, work);
-                let next = untried(&route, &held.step, work).filter(|id| *id != attempt.provider);
+                let next = untried(&route, &held.step, work, Some(&attempt.provider));
                 let Some(next) = next else {
                     return self.fail(held, failure, Some(attempt), events).await;
                 };
@@ -525,11 +528,13 @@ impl Advance {
     }
 }
 
-/// The first candidate that has had no attempt in this round.
-fn untried(route: &Route, step: &Step, work: &Work) -> Option<String> {
+/// The first candidate that has had no attempt in this round. `refused` has had one that
+/// `work` may not know yet.
+fn untried(route: &Route, step: &Step, work: &Work, refused: Option<&str>) -> Option<String> {
     route
         .candidates
         .iter()
+        .filter(|id| refused != Some(id.as_str()))
         .find(|id| {
             !work
                 .attempts_of(step)

@@ -1,6 +1,7 @@
 //! Wiring: settings in, a running server out. Dull on purpose.
 
 mod blobs;
+mod nodes;
 
 use std::{
     collections::HashMap,
@@ -19,11 +20,7 @@ use genvid_media::{
 use genvid_runtime::{Grant, Runtime};
 use genvid_transport::SchemaTypes;
 use secrecy::ExposeSecret;
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
@@ -32,13 +29,14 @@ use crate::{
     config::{self, Settings},
     graphql, http,
     ids::NodeId,
-    jobs::{self, advance::Advance, bus::Bus},
+    jobs::{self, advance::Advance},
     media::Links,
     projects,
     providers::{Catalog, Provider, Registry},
     worker::{Gauge, Worker},
 };
 use blobs::Blobs;
+use nodes::{Nodes, Ties};
 
 /// A server that listens.
 pub struct App {
@@ -52,7 +50,8 @@ pub struct App {
     pub gauge: watch::Receiver<Gauge>,
     stop: watch::Sender<bool>,
     transport: genvid_transport::Shutdown,
-    worker: JoinHandle<()>,
+    worker: Option<JoinHandle<()>>,
+    ties: Ties,
     server: JoinHandle<std::io::Result<()>>,
     drain: Duration,
 }
@@ -72,10 +71,17 @@ impl App {
             database.expire_foreign_leases(node).await?;
         }
 
+        let role = settings.server.role;
+        let studio = async {
+            Ok(match role.works() {
+                true => Some(open_studio(&settings, data.join("scratch")).await?),
+                false => None,
+            })
+        };
         let (plugins, blobs, studio) = tokio::try_join!(
             load_plugins(&settings),
             blobs::open(&settings, data.join("media")),
-            open_studio(&settings, data.join("scratch")),
+            studio,
         )?;
         let (runtime, registry) = plugins;
         let Blobs {
@@ -119,12 +125,17 @@ impl App {
             max_media_bytes: settings.media.max_mib << 20,
             public_url: (!configured.is_empty()).then_some(configured),
         });
-        let bus = Bus::default();
+        let Nodes {
+            bus,
+            nudges,
+            inbox,
+            places,
+            ties,
+        } = Nodes::start(&settings, &database, node)?;
         let catalog = Catalog::new(registry.clone());
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
         let accounts = accounts::Service::new(database.clone());
-        let (nudge, nudges) = mpsc::unbounded_channel();
         let jobs = jobs::Service::new(
             database.clone(),
             bus.clone(),
@@ -132,9 +143,9 @@ impl App {
             registry.clone(),
             Arc::clone(&job_settings),
             lenient,
-            nudge.clone(),
+            nudges.clone(),
         );
-        let token = if settings.development.user.is_empty() {
+        let token = if settings.development.user.is_empty() || !role.answers() {
             None
         } else {
             let wanted = Some(settings.development.token.clone()).filter(|token| !token.is_empty());
@@ -146,17 +157,22 @@ impl App {
             )
         };
 
-        let advance = Advance {
-            database: database.for_worker(),
-            bus,
-            registry: registry.clone(),
-            catalog: catalog.clone(),
-            blobs: Arc::clone(&blobs),
-            studio,
-            settings: job_settings,
+        let worker = studio.map(|studio| {
+            let advance = Advance {
+                database: database.for_worker(),
+                bus,
+                registry: registry.clone(),
+                catalog: catalog.clone(),
+                blobs: Arc::clone(&blobs),
+                studio,
+                settings: job_settings,
+            };
+            Worker::new(advance, node, inbox, places)
+        });
+        let gauge = match &worker {
+            Some(worker) => worker.gauge(),
+            None => watch::channel(Gauge::default()).1,
         };
-        let worker = Worker::new(advance, node, nudges);
-        let gauge = worker.gauge();
 
         let transport = genvid_transport::Shutdown::new();
         let executor = graphql::executor(
@@ -173,21 +189,32 @@ impl App {
                 introspection: settings.graphql.introspection,
             },
         );
-        let router = http::router(http::Parts {
-            executor,
-            accounts,
-            transport: transport_options(&settings, transport.clone())?,
-            database,
-            blobs,
-            links,
-            registry,
+        let health = http::Health {
+            database: database.clone(),
+            registry: registry.clone(),
             runtime,
             gauge: gauge.clone(),
-            nudge,
-        });
+            reach: ties.reach(),
+            role,
+        };
+        let router = if role.answers() {
+            http::router(http::Parts {
+                executor,
+                accounts,
+                transport: transport_options(&settings, transport.clone())?,
+                database,
+                blobs,
+                links,
+                registry,
+                nudges,
+                health,
+            })
+        } else {
+            http::health_router(health)
+        };
 
         let (stop, stopping) = watch::channel(false);
-        let worker = tokio::spawn(worker.run(stopping.clone()));
+        let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
         let server = tokio::spawn(serve(listener, router, stopping));
         tracing::info!(
             %address, url,
@@ -202,6 +229,7 @@ impl App {
             stop,
             transport,
             worker,
+            ties,
             server,
             drain: Duration::from_secs(settings.server.drain_seconds),
         })
@@ -215,10 +243,14 @@ impl App {
         self.stop.send_replace(true);
         self.transport.close();
         let limit = self.drain + Duration::from_secs(5);
-        if tokio::time::timeout(limit, self.worker).await.is_err() {
+        if let Some(worker) = self.worker
+            && tokio::time::timeout(limit, worker).await.is_err()
+        {
             tracing::warn!("the worker did not stop in time");
         }
-        match tokio::time::timeout(Duration::from_secs(5), self.server).await {
+        let served = tokio::time::timeout(Duration::from_secs(5), self.server).await;
+        self.ties.close().await;
+        match served {
             Ok(ended) => ended??,
             Err(_) => tracing::warn!("open connections were cut"),
         }

@@ -34,7 +34,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server: API and worker in one process.
+    /// Run the server: API and worker in one process, or one of them.
     ///
     /// Vendors' keys come from the environment, for example HEYGEN_API_KEY, KLING_API_KEY,
     /// ELEVENLABS_API_KEY, OPENAI_API_KEY. A provider without its key is listed as not available.
@@ -98,6 +98,9 @@ struct Serve {
     common: Common,
     #[command(flatten)]
     listen: Listen,
+    /// What this node does; several nodes share a PostgreSQL and a Redis server.
+    #[arg(long, value_name = "ROLE", value_parser = ["all", "api", "worker"])]
+    role: Option<String>,
     /// Reroute the vendors to simulators that run elsewhere: the ready file of `genvid
     /// simulate` or `genvid dev`.
     #[arg(long, value_name = "FILE")]

@@ -15,6 +15,12 @@ pub(super) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let mut flags = options.listen.flags();
     flags.extend(
         options
+            .role
+            .iter()
+            .map(|role| ("server.role", role.clone())),
+    );
+    flags.extend(
+        options
             .local_user
             .iter()
             .map(|user| ("development.user", user.clone())),
@@ -37,6 +43,7 @@ pub(super) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
         settings.development.lenient_links = true;
         tracing::warn!("vendors are simulated; nothing is really made or billed");
     }
+    let role = settings.server.role;
     let app = App::start(settings).await?;
     let ready = Ready {
         simulators: played,
@@ -45,7 +52,11 @@ pub(super) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     if let Some(path) = &options.listen.ready_file {
         ready.write(path)?;
     }
-    println!("GraphQL   {}/graphql", app.url);
+    if role.answers() {
+        println!("GraphQL   {}/graphql", app.url);
+    } else {
+        println!("Health    {}/readyz", app.url);
+    }
     if let Some(token) = &app.token {
         println!("Token     {token}");
     }

@@ -97,6 +97,30 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
             "must begin with postgres://, or be empty for the embedded database",
         );
     }
+    checker.secret(
+        "redis.url",
+        |text| {
+            text.is_empty()
+                || url::Url::parse(text)
+                    .is_ok_and(|url| ["redis", "rediss"].contains(&url.scheme()) && url.has_host())
+        },
+        "must begin with redis:// or rediss://, or be empty",
+    );
+    checker.text(
+        "redis.prefix",
+        |text| {
+            (1..=64).contains(&text.len())
+                && (text.bytes())
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+        },
+        "must be 1 to 64 letters, digits or -_.:",
+    );
+    checker.text(
+        "server.role",
+        |text| ["all", "api", "worker"].contains(&text),
+        "must be all, api or worker",
+    );
+    checker.several_nodes();
     checker.text(
         "log.format",
         |text| ["auto", "pretty", "json"].contains(&text),
@@ -112,6 +136,16 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
         |text| ["folder", "s3"].contains(&text),
         "must be folder or s3",
     );
+    if figment
+        .extract_inner::<String>("media.store")
+        .is_ok_and(|store| store == "s3")
+    {
+        checker.text(
+            "media.s3.bucket",
+            |text| !text.is_empty(),
+            "must be named when media.store is s3",
+        );
+    }
     for key in [
         "media.s3.endpoint",
         "media.s3.public_endpoint",
@@ -262,6 +296,28 @@ impl Checker<'_> {
         }
     }
 
+    /// An embedded database belongs to one process.
+    fn several_nodes(&mut self) {
+        let text = |key| {
+            let value = self.figment.find_value(key).ok()?;
+            Some((value.as_str()?.to_owned(), value))
+        };
+        if text("database.url").is_some_and(|(url, _)| !url.is_empty()) {
+            return;
+        }
+        let redis = text("redis.url").filter(|(url, _)| !url.is_empty());
+        let role = text("server.role").filter(|(role, _)| ["api", "worker"].contains(&&**role));
+        for (key, given) in [("redis.url", redis), ("server.role", role)] {
+            if let Some((_, value)) = given {
+                self.add(
+                    key,
+                    &value,
+                    "is for several nodes, which need PostgreSQL: set database.url (DATABASE_URL) too, or leave this out",
+                );
+            }
+        }
+    }
+
     fn text(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
         if let Ok(value) = self.figment.find_value(key)
             && let Some(text) = value.as_str()
@@ -338,6 +394,7 @@ mod tests {
     fn every_problem_is_told_at_once() {
         let problems = with(
             "[server]\nprot = 1\nport = 70000\nbind = 'here'\n[jobs]\nlease_seconds = 'long'\n\
+             [media]\nstore = 's3'\n[media.s3]\nendpoint = 'there'\nattempts = 0\n\
              [providers.heygen]\nsecret = {}\nenabled = 'yes'\nreroute = { a = 'nowhere' }\n",
         )
         .expect_err("bad")
@@ -351,6 +408,9 @@ mod tests {
             "server.port must be 0 to 65535; it is 70000",
             "server.bind must be an IP address; it is \"here\"",
             "jobs.lease_seconds must be a number, not text",
+            "media.s3.bucket must be named when media.store is s3; it is \"\"",
+            "media.s3.endpoint must be an absolute URL such as https://s3.example.com; it is \"there\"",
+            "media.s3.attempts must be 1 to 10; it is 0",
             "providers.heygen.secret is not a setting of a provider; did you mean secrets?",
             "providers.heygen.enabled must be true or false, not text",
             "providers.heygen.reroute.a must be an absolute URL",

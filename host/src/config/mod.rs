@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
     Data, Database, Development, Graphql, Jobs, Log, LogFormat, Media, MediaStore, Plugins,
-    Provider, S3, Server, Settings,
+    Provider, Redis, Role, S3, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.
@@ -83,8 +83,10 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Setting
     if let Some(file) = file {
         figment = figment.merge(Toml::file_exact(file));
     }
-    if let Some(url) = database_url()? {
-        figment = figment.merge(Serialized::default("database.url", url));
+    for (key, variable) in [("database.url", "DATABASE_URL"), ("redis.url", "REDIS_URL")] {
+        if let Some(url) = handed_out(key, variable)? {
+            figment = figment.merge(Serialized::default(key, url));
+        }
     }
     figment = figment.merge(Env::prefixed(PREFIX).split("__"));
     for (key, value) in overrides {
@@ -99,13 +101,13 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Setting
     check::settings(&figment)
 }
 
-/// The name under which platforms hand out their databases.
-fn database_url() -> Result<Option<String>, Problems> {
-    secret("DATABASE_URL", &BTreeMap::new())
+/// The names under which platforms hand out their databases and such.
+fn handed_out(key: &str, variable: &str) -> Result<Option<String>, Problems> {
+    secret(variable, &BTreeMap::new())
         .map(|found| found.map(|url| url.expose_secret().to_owned()))
         .map_err(|message| {
             Problems(vec![Problem {
-                key: "database.url".to_owned(),
+                key: key.to_owned(),
                 message,
                 source: "environment".to_owned(),
             }])

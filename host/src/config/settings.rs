@@ -14,6 +14,8 @@ pub struct Settings {
     pub data: Data,
     /// Where the rows are.
     pub database: Database,
+    /// How nodes hear each other.
+    pub redis: Redis,
     /// What is logged.
     pub log: Log,
     /// How jobs run.
@@ -41,6 +43,34 @@ pub struct Server {
     pub public_url: String,
     /// How long a stop may take.
     pub drain_seconds: u64,
+    /// What this node does.
+    pub role: Role,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Answers users and vendors.
+    Api,
+    /// Moves jobs on.
+    Worker,
+}
+
+impl Role {
+    /// Does it answer users and vendors?
+    #[must_use]
+    pub fn answers(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Does it move jobs on?
+    #[must_use]
+    pub fn works(self) -> bool {
+        self != Self::Api
+    }
 }
 
 /// Where data goes.
@@ -63,6 +93,15 @@ pub struct Database {
     pub max_connections: u32,
     /// Bring the tables up to date at start?
     pub migrate_at_start: bool,
+}
+
+/// How nodes hear each other.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Redis {
+    /// Of a Redis server; empty: this node does without others.
+    pub url: SecretString,
+    /// Before every key and channel.
+    pub prefix: String,
 }
 
 /// What is logged.

@@ -1,22 +1,61 @@
 //! Is the process alive, and can it do its work?
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use genvid_runtime::Runtime;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::Shared;
+use crate::{
+    adapters::sql::Database, config::Role, jobs::remote::Reach, providers::Registry, worker::Gauge,
+};
 
-pub(super) async fn alive() -> &'static str {
+/// What health checks ask.
+#[derive(Clone)]
+pub struct Health {
+    /// The truth.
+    pub database: Database,
+    /// Providers.
+    pub registry: Registry,
+    /// The sandbox.
+    pub runtime: Runtime,
+    /// How the worker is doing.
+    pub gauge: watch::Receiver<Gauge>,
+    /// How well nodes hear each other, where they do.
+    pub reach: Option<watch::Receiver<Reach>>,
+    /// What this node does.
+    pub role: Role,
+}
+
+pub(super) fn router(health: Health) -> Router {
+    Router::new()
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(health)
+}
+
+async fn alive() -> &'static str {
     "ok"
 }
 
-/// 200 when the database answers; the rest is for people.
-pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
-    let database = shared.database.ping().await;
+/// 200 when the database answers. Without Redis everything works, only slower: that is 200
+/// too, and `degraded` names the part. The rest is for people.
+async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
+    let database = health.database.ping().await;
     if let Err(error) = &database {
         tracing::error!(error = error as &dyn std::error::Error, "not ready");
     }
-    let gauge = *shared.gauge.borrow();
-    let providers: Vec<_> = shared
+    let redis = health.reach.as_ref().map(|reach| reach.borrow().is_whole());
+    let mut degraded = Vec::new();
+    if redis == Some(false) {
+        degraded.push("redis");
+    }
+    let (code, status) = match &database {
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Ok(()) if degraded.is_empty() => (StatusCode::OK, "ready"),
+        Ok(()) => (StatusCode::OK, "degraded"),
+    };
+    let gauge = *health.gauge.borrow();
+    let providers: Vec<_> = health
         .registry
         .all()
         .map(|provider| {
@@ -27,16 +66,23 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Val
             })
         })
         .collect();
-    let status = if database.is_ok() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let role = match health.role {
+        Role::All => "all",
+        Role::Api => "api",
+        Role::Worker => "worker",
     };
-    let body = json!({
-        "status": if database.is_ok() { "ready" } else { "unavailable" },
+    let mut body = json!({
+        "status": status,
+        "role": role,
         "database": if database.is_ok() { "ok" } else { "failing" },
-        "worker": {"waiting": gauge.waiting, "active": gauge.active},
-        "plugins": {"liveInstances": shared.runtime.live_instances(), "providers": providers},
+        "degraded": degraded,
+        "plugins": {"liveInstances": health.runtime.live_instances(), "providers": providers},
     });
-    (status, Json(body))
+    if health.role.works() {
+        body["worker"] = json!({"waiting": gauge.waiting, "active": gauge.active});
+    }
+    if let Some(whole) = redis {
+        body["redis"] = json!(if whole { "ok" } else { "away" });
+    }
+    (code, Json(body))
 }

@@ -12,7 +12,7 @@ use genvid_runtime::{Call, NoAssets, webhook::Hint};
 use sha2::{Digest, Sha256};
 
 use super::Shared;
-use crate::{ids::AttemptId, jobs::service::Nudge, time};
+use crate::{ids::AttemptId, jobs::remote::Nudge, time};
 
 /// Largest callback.
 const MAX_BODY: usize = 256 * 1_024;
@@ -111,8 +111,7 @@ async fn look(shared: &Shared, provider: &str, reference: Option<AttemptId>, tas
                 );
             }
             for nudge in [Nudge::Look(attempt.job), Nudge::Work] {
-                // Without a worker in this process the table is looked at all the same.
-                let _ = shared.nudge.send(nudge);
+                shared.nudges.send(nudge);
             }
         }
         Ok(None) => {}

@@ -14,13 +14,12 @@ use axum::{
     routing::{get, post},
 };
 use genvid_media::BlobStore;
-use genvid_runtime::Runtime;
 use genvid_transport::Prevalidated;
-use tokio::sync::{mpsc, watch};
+pub use health::Health;
 
 use crate::{
-    accounts, adapters::sql::Database, graphql, jobs::service::Nudge, media::Links,
-    providers::Registry, worker::Gauge,
+    accounts, adapters::sql::Database, graphql, jobs::remote::Nudges, media::Links,
+    providers::Registry,
 };
 
 /// Everything that the doors lead to.
@@ -39,12 +38,10 @@ pub struct Parts {
     pub links: Links,
     /// Providers.
     pub registry: Registry,
-    /// The sandbox.
-    pub runtime: Runtime,
-    /// How the worker is doing.
-    pub gauge: watch::Receiver<Gauge>,
-    /// The worker's ear.
-    pub nudge: mpsc::UnboundedSender<Nudge>,
+    /// The workers' ears.
+    pub nudges: Nudges,
+    /// What health checks ask.
+    pub health: Health,
 }
 
 /// What the doors share.
@@ -54,9 +51,7 @@ struct Shared {
     blobs: Arc<dyn BlobStore>,
     links: Links,
     registry: Registry,
-    runtime: Runtime,
-    gauge: watch::Receiver<Gauge>,
-    nudge: mpsc::UnboundedSender<Nudge>,
+    nudges: Nudges,
 }
 
 /// All doors.
@@ -68,20 +63,22 @@ pub fn router(parts: Parts) -> Router {
         blobs: parts.blobs,
         links: parts.links,
         registry: parts.registry,
-        runtime: parts.runtime,
-        gauge: parts.gauge,
-        nudge: parts.nudge,
+        nudges: parts.nudges,
     };
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/graphql") }))
         .route("/graphql/schema.graphql", get(schema))
         .route("/media/{*key}", get(media::serve))
         .route("/hooks/{provider}/{attempt}", post(hooks::receive))
-        .route("/livez", get(health::alive))
-        .route("/readyz", get(health::ready))
         .with_state(shared)
+        .merge(health::router(parts.health))
         .nest("/graphql", graphql)
         .layer(middleware::map_response(harden))
+}
+
+/// The doors of a node that answers nobody but those who watch over it.
+pub fn health_router(health: Health) -> Router {
+    health::router(health).layer(middleware::map_response(harden))
 }
 
 async fn schema() -> impl IntoResponse {

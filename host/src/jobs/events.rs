@@ -5,7 +5,10 @@ use std::sync::Arc;
 use futures::Stream;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::{bus::Bus, model::Event};
+use super::{
+    bus::{Bus, Live},
+    model::Event,
+};
 use crate::{
     adapters::sql::{self, Database},
     ids::{JobId, UserId},
@@ -66,7 +69,7 @@ struct Follower {
     last: i64,
     /// Events of the log that are still to be told, newest first.
     queue: Vec<Arc<Event>>,
-    live: Option<Receiver<Arc<Event>>>,
+    live: Option<Receiver<Live>>,
     ended: bool,
 }
 
@@ -111,11 +114,13 @@ impl Follower {
                 continue;
             };
             match live.recv().await {
-                Ok(event) if self.number(&event) <= self.last => {}
-                Ok(event) if self.follows(&event) => return Some(self.tell(event).await),
+                Ok(Live::Event(event)) if self.number(&event) <= self.last => {}
+                Ok(Live::Event(event)) if self.follows(&event) => {
+                    return Some(self.tell(event).await);
+                }
+                Ok(Live::Reaches(number)) if number <= self.last => {}
                 // A gap, or too slow to keep up: the log knows.
-                Ok(_) | Err(RecvError::Lagged(_)) => self.live = None,
-                Err(RecvError::Closed) => self.live = None,
+                Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => self.live = None,
             }
         }
     }

@@ -13,11 +13,13 @@
 
 pub mod advance;
 pub mod bus;
+pub mod catch_up;
 pub mod check;
 pub mod decide;
 pub mod events;
 pub mod input;
 pub mod model;
+pub mod remote;
 pub mod requests;
 pub mod service;
 pub mod settings;

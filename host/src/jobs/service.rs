@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::Stream;
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
 
 use super::{
     bus::Bus,
@@ -12,6 +11,7 @@ use super::{
     events,
     input::{JobInput, ScriptInput, VideoInput, VoiceInput},
     model::{Attempt, Event, EventType, Job, JobStatus, NewEvent, Step, StepStatus, StoredFile},
+    remote::{Nudge, Nudges},
     settings::Settings,
     store::{Accepted, JobFilter, MediaRole, NewJob, OwnerDecision, Page},
     wish::{ScriptWish, VideoWish, VoiceWish},
@@ -62,17 +62,6 @@ impl From<projects::Error> for Error {
     }
 }
 
-/// What the service tells the worker.
-#[derive(Debug, Clone, Copy)]
-pub enum Nudge {
-    /// There is something new to claim.
-    Work,
-    /// Somebody asked this job to stop.
-    Cancel(JobId),
-    /// A vendor's callback says that this step's task has news.
-    Look(JobId),
-}
-
 /// What users do with jobs.
 #[derive(Clone)]
 pub struct Service {
@@ -82,11 +71,11 @@ pub struct Service {
     pub(super) registry: Registry,
     pub(super) settings: Arc<Settings>,
     pub(super) lenient_links: bool,
-    pub(super) nudges: mpsc::UnboundedSender<Nudge>,
+    pub(super) nudges: Nudges,
 }
 
 impl Service {
-    /// Over a database; the worker listens at the other end of `nudges`.
+    /// Over a database; workers listen at the other end of `nudges`.
     #[must_use]
     pub fn new(
         database: Database,
@@ -95,7 +84,7 @@ impl Service {
         registry: Registry,
         settings: Arc<Settings>,
         lenient_links: bool,
-        nudges: mpsc::UnboundedSender<Nudge>,
+        nudges: Nudges,
     ) -> Self {
         Self {
             database,
@@ -288,8 +277,8 @@ impl Service {
             .decide(id, OwnerDecision::Cancel)
             .await?;
         self.bus.publish(events);
-        self.nudge(Nudge::Cancel(id));
-        self.nudge(Nudge::Work);
+        self.nudges.send(Nudge::Cancel(id));
+        self.nudges.send(Nudge::Work);
         self.find(owner, id).await?.ok_or(Error::NotFound("job"))
     }
 
@@ -351,7 +340,7 @@ impl Service {
             ));
         }
         self.bus.publish(events);
-        self.nudge(Nudge::Work);
+        self.nudges.send(Nudge::Work);
         self.find(owner, id).await?.ok_or(Error::NotFound("job"))
     }
 
@@ -543,16 +532,11 @@ impl Service {
         self.bus.publish(events);
         match accepted {
             Accepted::Created(job) => {
-                self.nudge(Nudge::Work);
+                self.nudges.send(Nudge::Work);
                 Ok(job)
             }
             Accepted::Repeated(job) => Ok(job),
             Accepted::KeyReused => Err(Error::KeyReused),
         }
-    }
-
-    fn nudge(&self, nudge: Nudge) {
-        // Without a worker in this process another node's, or the next start's, finds it.
-        let _ = self.nudges.send(nudge);
     }
 }

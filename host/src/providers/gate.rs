@@ -4,13 +4,23 @@
 //! slot goes to the next user who waits, and within a user to who came first, so that
 //! somebody who queues a thousand jobs delays another's single one by at most one turn of
 //! each user.
+//!
+//! One node counts by itself. Where several nodes share the limit, each asks `Places` for
+//! those whose turn it is here; nodes take turns there as users do here.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
-use crate::ids::UserId;
+use tokio::sync::Notify;
+
+use super::places::{Places, Taken};
+use crate::ids::{StepId, UserId};
+
+/// Steps that are asked for at a time.
+const TOGETHER: usize = 8;
 
 /// The slots of one provider. `W` waits for one.
 pub struct Gate<W> {
@@ -27,19 +37,48 @@ impl<W> Clone for Gate<W> {
 
 struct Shared<W> {
     state: Mutex<State<W>>,
-    /// Where whoever gets a freed slot is sent on.
+    limit: usize,
+    /// Where whoever gets a slot is sent on.
     go: Box<dyn Fn(W, Slot) + Send + Sync>,
+    others: Option<Others>,
+}
+
+/// The other nodes that share the limit.
+struct Others {
+    provider: String,
+    places: Arc<dyn Places>,
+    /// Somebody waits, or room was made.
+    wake: Arc<Notify>,
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        // Its keeper sees that the gate is gone.
+        self.wake.notify_one();
+    }
 }
 
 struct State<W> {
-    limit: usize,
+    /// Slots that this node holds.
     taken: usize,
-    queues: HashMap<UserId, VecDeque<W>>,
+    queues: HashMap<UserId, VecDeque<(StepId, W)>>,
     turns: VecDeque<UserId>,
+    /// Other nodes believe that somebody waits here.
+    in_line: bool,
 }
 
 impl<W> State<W> {
-    fn next(&mut self) -> Option<W> {
+    fn push(&mut self, user: UserId, step: StepId, waiter: W) {
+        if !self.queues.contains_key(&user) {
+            self.turns.push_back(user);
+        }
+        self.queues
+            .entry(user)
+            .or_default()
+            .push_back((step, waiter));
+    }
+
+    fn next(&mut self) -> Option<(StepId, W)> {
         let user = self.turns.pop_front()?;
         let queue = self.queues.get_mut(&user)?;
         let waiter = queue.pop_front();
@@ -50,17 +89,77 @@ impl<W> State<W> {
         }
         waiter
     }
+
+    /// Whose turn comes next, and next after that, as `next` would answer.
+    fn front(&self, most: usize) -> Vec<StepId> {
+        let mut front = Vec::new();
+        for round in 0.. {
+            let before = front.len();
+            for user in &self.turns {
+                if front.len() == most {
+                    return front;
+                }
+                front.extend(
+                    self.queues
+                        .get(user)
+                        .and_then(|queue| queue.get(round))
+                        .map(|(step, _)| *step),
+                );
+            }
+            if front.len() == before {
+                break;
+            }
+        }
+        front
+    }
+
+    /// The waiter of a step that was at the front, unless it withdrew. Its user's turn is over.
+    fn pick(&mut self, step: StepId) -> Option<W> {
+        let (turn, place) = self.turns.iter().enumerate().find_map(|(turn, user)| {
+            let queue = self.queues.get(user)?;
+            let place = queue
+                .iter()
+                .take(TOGETHER)
+                .position(|(waits, _)| *waits == step)?;
+            Some((turn, place))
+        })?;
+        let user = self.turns.remove(turn)?;
+        let queue = self.queues.get_mut(&user)?;
+        let waiter = queue.remove(place);
+        if queue.is_empty() {
+            self.queues.remove(&user);
+        } else {
+            self.turns.push_back(user);
+        }
+        waiter.map(|(_, waiter)| waiter)
+    }
 }
 
 /// A taken slot; dropping it frees the slot and sends the next one on.
 pub struct Slot {
-    free: Option<Box<dyn FnOnce() + Send + Sync>>,
+    give_back: Option<Box<dyn FnOnce(Fate) + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Free,
+    Leave,
+}
+
+impl Slot {
+    /// This node stops while the vendor works on: the slot stays taken for whoever goes on
+    /// with the step.
+    pub fn leave(mut self) {
+        if let Some(give_back) = self.give_back.take() {
+            give_back(Fate::Leave);
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(free) = self.free.take() {
-            free();
+        if let Some(give_back) = self.give_back.take() {
+            give_back(Fate::Free);
         }
     }
 }
@@ -72,95 +171,204 @@ impl std::fmt::Debug for Slot {
 }
 
 impl<W: Send + 'static> Gate<W> {
-    /// With `limit` slots; `go` gets each waiter whose turn has come.
+    /// With `limit` slots of this node's own; `go` gets each waiter whose turn has come.
     #[must_use]
     pub fn new(limit: usize, go: impl Fn(W, Slot) + Send + Sync + 'static) -> Self {
+        Self::with(limit, go, None)
+    }
+
+    /// With `limit` slots that all nodes share. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn shared(
+        limit: usize,
+        provider: &str,
+        places: Arc<dyn Places>,
+        go: impl Fn(W, Slot) + Send + Sync + 'static,
+    ) -> Self {
+        let wake = Arc::new(Notify::new());
+        let others = Others {
+            provider: provider.to_owned(),
+            places,
+            wake: Arc::clone(&wake),
+        };
+        let gate = Self::with(limit, go, Some(others));
+        tokio::spawn(keep(Arc::downgrade(&gate.shared), wake));
+        gate
+    }
+
+    fn with(
+        limit: usize,
+        go: impl Fn(W, Slot) + Send + Sync + 'static,
+        others: Option<Others>,
+    ) -> Self {
         let state = State {
-            limit,
             taken: 0,
             queues: HashMap::new(),
             turns: VecDeque::new(),
+            in_line: false,
         };
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
+                limit,
                 go: Box::new(go),
+                others,
             }),
         }
     }
 
-    /// Sends `waiter` on with a slot now, or when its turn comes.
-    pub fn enter(&self, user: UserId, waiter: W) {
+    /// Sends `waiter` on with a slot now, or when its turn comes. A step waits once at most.
+    pub fn enter(&self, user: UserId, step: StepId, waiter: W) {
         {
             let mut state = self.lock();
-            if state.taken >= state.limit {
-                if !state.queues.contains_key(&user) {
-                    state.turns.push_back(user);
-                }
-                state.queues.entry(user).or_default().push_back(waiter);
+            if let Some(others) = &self.shared.others {
+                state.push(user, step, waiter);
+                others.wake.notify_one();
+                return;
+            }
+            if state.taken >= self.shared.limit {
+                state.push(user, step, waiter);
                 return;
             }
             state.taken += 1;
         }
-        (self.shared.go)(waiter, self.slot());
+        (self.shared.go)(waiter, self.slot(step));
     }
 
     /// A slot for work that is at the vendor already, whatever the limit says.
     #[must_use]
-    pub fn occupy(&self) -> Slot {
+    pub fn occupy(&self, step: StepId) -> Slot {
         self.lock().taken += 1;
-        self.slot()
+        if let Some(others) = &self.shared.others {
+            others.places.occupy(&others.provider, step);
+        }
+        self.slot(step)
+    }
+
+    /// There may be room that nobody told of.
+    pub fn look(&self) {
+        if let Some(others) = &self.shared.others {
+            others.wake.notify_one();
+        }
     }
 
     /// Takes back the first waiter that fits, whoever's it is.
     pub fn withdraw(&self, fits: impl Fn(&W) -> bool) -> Option<W> {
         let mut state = self.lock();
-        let (user, place) = state
-            .queues
-            .iter()
-            .find_map(|(user, queue)| queue.iter().position(&fits).map(|place| (*user, place)))?;
+        let (user, place) = state.queues.iter().find_map(|(user, queue)| {
+            let place = queue.iter().position(|(_, waiter)| fits(waiter))?;
+            Some((*user, place))
+        })?;
         let queue = state.queues.get_mut(&user)?;
         let waiter = queue.remove(place);
         if queue.is_empty() {
             state.queues.remove(&user);
             state.turns.retain(|turn| *turn != user);
         }
-        waiter
+        drop(state);
+        self.look();
+        waiter.map(|(_, waiter)| waiter)
     }
 
     /// Takes back everybody who waits.
     pub fn drain(&self) -> Vec<W> {
         let mut state = self.lock();
         let mut all = Vec::new();
-        while let Some(waiter) = state.next() {
+        while let Some((_, waiter)) = state.next() {
             all.push(waiter);
         }
+        drop(state);
+        self.look();
         all
     }
 
-    fn slot(&self) -> Slot {
+    fn slot(&self, step: StepId) -> Slot {
         let gate = self.clone();
         Slot {
-            free: Some(Box::new(move || gate.release())),
+            give_back: Some(Box::new(move |fate| gate.release(step, fate))),
         }
     }
 
-    fn release(&self) {
+    fn release(&self, step: StepId, fate: Fate) {
         let next = {
             let mut state = self.lock();
-            let next = if state.taken <= state.limit {
-                state.next()
-            } else {
-                None
+            let next = match &self.shared.others {
+                None if state.taken <= self.shared.limit => state.next(),
+                _ => None,
             };
             if next.is_none() {
                 state.taken -= 1;
             }
             next
         };
-        if let Some(waiter) = next {
-            (self.shared.go)(waiter, self.slot());
+        if let Some((step, waiter)) = next {
+            (self.shared.go)(waiter, self.slot(step));
         }
+        if let Some(others) = &self.shared.others {
+            match fate {
+                Fate::Free => others.places.free(&others.provider, step),
+                Fate::Leave => others.places.leave(&others.provider, step),
+            }
+            others.wake.notify_one();
+        }
+    }
+
+    /// Asks other nodes for places for those whose turn it is here.
+    async fn ask(&self, others: &Others) -> Ask {
+        let Others {
+            provider, places, ..
+        } = others;
+        let (wanted, in_line) = {
+            let mut state = self.lock();
+            let wanted = state.front(TOGETHER);
+            let in_line = std::mem::replace(&mut state.in_line, !wanted.is_empty());
+            (wanted, in_line)
+        };
+        if wanted.is_empty() {
+            if in_line {
+                places.take(provider, self.shared.limit, &[]).await;
+            }
+            return Ask::WhenCalled;
+        }
+        match places.take(provider, self.shared.limit, &wanted).await {
+            Taken::Granted(count) => {
+                for step in wanted.iter().take(count) {
+                    let waiter = {
+                        let mut state = self.lock();
+                        let waiter = state.pick(*step);
+                        state.taken += usize::from(waiter.is_some());
+                        waiter
+                    };
+                    match waiter {
+                        Some(waiter) => (self.shared.go)(waiter, self.slot(*step)),
+                        None => places.free(provider, *step),
+                    }
+                }
+                if count < wanted.len() {
+                    Ask::WhenCalled
+                } else {
+                    Ask::Again
+                }
+            }
+            Taken::Later(wait) => Ask::After(wait),
+            Taken::Alone(share) => {
+                while let Some((step, waiter)) = self.next_below(share) {
+                    places.occupy(provider, step);
+                    (self.shared.go)(waiter, self.slot(step));
+                }
+                Ask::WhenCalled
+            }
+        }
+    }
+
+    fn next_below(&self, share: usize) -> Option<(StepId, W)> {
+        let mut state = self.lock();
+        if state.taken >= share.min(self.shared.limit) {
+            return None;
+        }
+        let next = state.next()?;
+        state.taken += 1;
+        Some(next)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<W>> {
@@ -170,6 +378,37 @@ impl<W: Send + 'static> Gate<W> {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Ask {
+    Again,
+    After(Duration),
+    WhenCalled,
+}
+
+/// Asks for those who wait, as long as the gate is there.
+async fn keep<W: Send + 'static>(shared: Weak<Shared<W>>, wake: Arc<Notify>) {
+    let mut ask = Ask::WhenCalled;
+    loop {
+        match ask {
+            Ask::Again => {}
+            Ask::After(wait) => {
+                tokio::select! {
+                    () = wake.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+            Ask::WhenCalled => wake.notified().await,
+        }
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let gate = Gate { shared };
+        let Some(others) = &gate.shared.others else {
+            return;
+        };
+        ask = gate.ask(others).await;
     }
 }
 
@@ -187,9 +426,9 @@ mod tests {
         });
         let (a, b) = (UserId::generate(), UserId::generate());
         for name in ["a1", "a2", "a3"] {
-            gate.enter(a, name);
+            gate.enter(a, StepId::generate(), name);
         }
-        gate.enter(b, "b1");
+        gate.enter(b, StepId::generate(), "b1");
         let mut order = Vec::new();
         while let Ok((name, slot)) = went.try_recv() {
             order.push(name);
@@ -205,8 +444,8 @@ mod tests {
             sender.send((name, slot)).expect("test listens");
         });
         let user = UserId::generate();
-        gate.enter(user, 1);
-        gate.enter(user, 2);
+        gate.enter(user, StepId::generate(), 1);
+        gate.enter(user, StepId::generate(), 2);
         assert_eq!(gate.withdraw(|name| *name == 2), Some(2));
         let (_, slot) = went.try_recv().expect("the first went");
         drop(slot);
@@ -219,8 +458,11 @@ mod tests {
         let gate = Gate::new(1, move |name: u32, slot| {
             sender.send((name, slot)).expect("test listens");
         });
-        let (first, second) = (gate.occupy(), gate.occupy());
-        gate.enter(UserId::generate(), 7);
+        let (first, second) = (
+            gate.occupy(StepId::generate()),
+            gate.occupy(StepId::generate()),
+        );
+        gate.enter(UserId::generate(), StepId::generate(), 7);
         drop(first);
         assert!(
             went.try_recv().is_err(),

@@ -4,6 +4,7 @@
 mod catalog;
 mod cost;
 mod gate;
+mod places;
 mod route;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use genvid_runtime::{Manifest, Plugin};
 pub use catalog::{Catalog, CatalogError, CatalogItem, ItemKind};
 pub use cost::{Used, estimate};
 pub use gate::{Gate, Slot};
+pub use places::{Places, Taken};
 pub use route::{Need, Route, RuledOut, VideoNeed};
 
 /// What a provider makes.

@@ -20,10 +20,10 @@ use crate::{
     ids::{JobId, NodeId, StepId},
     jobs::{
         advance::{Advance, Held, Next},
-        service::Nudge,
+        remote::Nudge,
         store::Claimed,
     },
-    providers::{Gate, Slot},
+    providers::{Gate, Places, Slot},
     time::{self, Timestamp},
 };
 
@@ -77,9 +77,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker of this node.
+    /// A worker of this node. With `places` it shares the vendors' slots with other nodes;
+    /// then this must be called within a tokio runtime.
     #[must_use]
-    pub fn new(advance: Advance, node: NodeId, nudges: mpsc::UnboundedReceiver<Nudge>) -> Self {
+    pub fn new(
+        advance: Advance,
+        node: NodeId,
+        nudges: mpsc::UnboundedReceiver<Nudge>,
+        places: Option<Arc<dyn Places>>,
+    ) -> Self {
         let (back, messages) = mpsc::unbounded_channel();
         let gates = advance
             .registry
@@ -87,10 +93,14 @@ impl Worker {
             .map(|provider| {
                 let limit = provider.concurrency as usize;
                 let back = back.clone();
-                let gate = Gate::new(limit, move |held, slot| {
+                let go = move |held, slot| {
                     // Fails only while the worker itself goes away, and the lease with it.
                     let _ = back.send(Message::Go(held, slot));
-                });
+                };
+                let gate = match &places {
+                    Some(places) => Gate::shared(limit, provider.id(), Arc::clone(places), go),
+                    None => Gate::new(limit, go),
+                };
                 (provider.id().to_owned(), gate)
             })
             .collect();
@@ -155,11 +165,13 @@ impl Worker {
                     Nudge::Work => claim = true,
                     Nudge::Cancel(job) => self.hurry(job, true),
                     Nudge::Look(job) => self.hurry(job, false),
+                    Nudge::Room => self.look_for_room(),
                 },
                 _ = heartbeat.tick() => self.renew(lease),
                 _ = sweep.tick() => {
                     claim = true;
                     self.withdraw_late();
+                    self.look_for_room();
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -277,7 +289,7 @@ impl Worker {
         match next {
             Next::At(at, held) => self.wait(at, held),
             Next::Slot(provider, held) => match self.gates.get(&provider) {
-                Some(gate) => gate.enter(held.owner, held),
+                Some(gate) => gate.enter(held.owner, held.step.id, held),
                 None => {
                     tracing::error!(%provider, "a step waits for a provider that is not installed")
                 }
@@ -292,7 +304,7 @@ impl Worker {
             && let Some(gate) = self.gates.get(&*watch.provider)
         {
             // Found at the vendor after a restart: it takes one of the slots.
-            held.slot = Some(gate.occupy());
+            held.slot = Some(gate.occupy(held.step.id));
         }
         // A deadline is kept to the moment, whenever the vendor would be asked next.
         let settling = held
@@ -308,6 +320,13 @@ impl Worker {
         let key = (at, self.counter);
         self.by_job.insert(held.step.job, key);
         self.timers.insert(key, held);
+    }
+
+    /// Places that other nodes gave back, or lost.
+    fn look_for_room(&self) {
+        for gate in self.gates.values() {
+            gate.look();
+        }
     }
 
     fn next_timer(&self) -> Instant {
@@ -379,13 +398,23 @@ impl Worker {
         for gate in self.gates.values() {
             gate.drain();
         }
-        self.timers.clear();
-        self.ready.clear();
+        for held in std::mem::take(&mut self.timers).into_values() {
+            leave(held);
+        }
+        for held in std::mem::take(&mut self.ready) {
+            leave(held);
+        }
         let deadline = Instant::now() + self.advance.settings.drain;
         while self.active + self.polls > 0 || self.claiming {
             match tokio::time::timeout_at(deadline, self.messages.recv()).await {
-                Ok(Some(Message::Back(_))) => self.active -= 1,
-                Ok(Some(Message::Polled(_))) => self.polls -= 1,
+                Ok(Some(Message::Back(next))) => {
+                    self.active -= 1;
+                    leave_next(next);
+                }
+                Ok(Some(Message::Polled(all))) => {
+                    self.polls -= 1;
+                    all.into_iter().for_each(leave_next);
+                }
                 Ok(Some(Message::Claimed(_))) => self.claiming = false,
                 Ok(Some(Message::Go(..) | Message::Renewed(_))) => {}
                 Ok(None) | Err(_) => break,
@@ -406,5 +435,20 @@ impl Worker {
                 );
             }
         }
+    }
+}
+
+fn leave_next(next: Next) {
+    if let Next::At(_, held) = next {
+        leave(held);
+    }
+}
+
+/// A stopping worker's step whose task goes on at the vendor keeps its slot there.
+fn leave(mut held: Box<Held>) {
+    if held.watch.is_some()
+        && let Some(slot) = held.slot.take()
+    {
+        slot.leave();
     }
 }

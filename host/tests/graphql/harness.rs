@@ -22,7 +22,7 @@ use genvid::{
             Aspect, Attempt, AttemptStatus, Charge, EventType, Job, JobStatus, NewEvent, Step,
             StepKind, StepStatus, StoredFile, SubtitleMode,
         },
-        service::Nudge,
+        remote::{Nudge, Nudges},
         store::{Accepted, Applied, Change, JobChange, MediaRole, NewJob},
     },
     media::Links,
@@ -72,7 +72,7 @@ impl Bench {
             registry.clone(),
             Arc::default(),
             false,
-            nudge,
+            Nudges::new(Some(nudge), None),
         );
         let signer = Signer::new(&[7; 32]).expect("a signer");
         let services = Services {

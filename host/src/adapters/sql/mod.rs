@@ -8,6 +8,7 @@ mod database;
 mod dialect;
 mod embedded;
 mod events;
+mod heads;
 mod jobs;
 mod leases;
 mod postgres;

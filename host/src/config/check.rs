@@ -391,6 +391,24 @@ mod tests {
     }
 
     #[test]
+    fn several_nodes_need_a_database_that_they_share() {
+        for text in [
+            "[redis]\nurl = 'redis://localhost'",
+            "[server]\nrole = 'worker'",
+        ] {
+            let problems = with(text).expect_err("refused").0;
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].message.contains("DATABASE_URL"), "{problems:?}");
+            let shared = format!("{text}\n[database]\nurl = 'postgres://genvid@localhost/genvid'");
+            with(&shared).expect("good");
+        }
+        let secret =
+            "[database]\nurl = 'postgres://localhost/a'\n[redis]\nurl = 'http://:hush@here'";
+        let problems = with(secret).expect_err("refused");
+        assert!(!problems.to_string().contains("hush"), "{problems}");
+    }
+
+    #[test]
     fn every_problem_is_told_at_once() {
         let problems = with(
             "[server]\nprot = 1\nport = 70000\nbind = 'here'\n[jobs]\nlease_seconds = 'long'\n\

@@ -5,10 +5,10 @@
 //! while nobody gets a place, until every node has told again which ones it holds. While
 //! Redis is away each node limits itself to its share of the limit.
 //!
-//! How far above a limit tasks can get: not at all while Redis answers, through restarts and
-//! losses of all its data too. While it is away, a node that held more than its share when
-//! it went away keeps what it has, and the others fill theirs: below twice the limit, or the
-//! number of nodes where that is more than the limit.
+//! How far above a limit tasks can get: not at all while Redis answers, and neither when it
+//! is away for a moment nor when it loses all its data. While it is away for longer, a node
+//! that held more than its share keeps what it has, and the others fill theirs: below twice
+//! the limit, or the number of nodes where that is more than the limit.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use redis::{RedisError, Script, aio::MultiplexedConnection};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::MissedTickBehavior,
+    time::{Instant, MissedTickBehavior},
 };
 use uuid::Uuid;
 
@@ -45,6 +45,10 @@ const AFTER_LOSS: Duration = Duration::from_secs(5);
 /// The same when the first node finds nothing and remembers nothing: other nodes that do
 /// remember get this long to say so.
 const AFTER_START: Duration = Duration::from_millis(1_200);
+/// How long Redis has to be away until a node goes on without it, and how often it looks
+/// meanwhile. Most interruptions are shorter, and the first connection has to come first.
+const HESITATION: Duration = Duration::from_secs(2);
+const MEANWHILE: Duration = Duration::from_millis(100);
 /// How long a node keeps its place in the line without asking again.
 const LINE_LIFE: Duration = Duration::from_secs(5);
 /// Steps that one command names.
@@ -128,6 +132,7 @@ pub(super) fn channel(parts: Parts) -> (SharedPlaces, Counter) {
         orders,
         generation: None,
         nodes: None,
+        away: None,
         alone: false,
         held: HashMap::new(),
         owed: HashMap::new(),
@@ -145,7 +150,9 @@ pub(super) struct Counter {
     generation: Option<String>,
     /// Living nodes, when they were last counted.
     nodes: Option<usize>,
-    /// Redis is away, and it was said.
+    /// Since when places could not be counted.
+    away: Option<Instant>,
+    /// This node goes on without others, and said so.
     alone: bool,
     held: Steps,
     /// Given back, or taken without an answer, and not known to be so in Redis.
@@ -263,7 +270,10 @@ impl Counter {
             {
                 Ok((-1, _)) => self.beat().await,
                 Ok((-2, wait)) => return Taken::Later(Duration::from_millis(wait.max(1))),
-                Ok((granted, _)) => return Taken::Granted(usize::try_from(granted).unwrap_or(0)),
+                Ok((granted, _)) => {
+                    self.away = None;
+                    return Taken::Granted(usize::try_from(granted).unwrap_or(0));
+                }
                 Err(error) => {
                     self.parts.link.failed("count places", &error);
                     // Some may have been taken all the same.
@@ -271,6 +281,9 @@ impl Counter {
                     break;
                 }
             }
+        }
+        if self.away.get_or_insert_with(Instant::now).elapsed() < HESITATION {
+            return Taken::Later(MEANWHILE);
         }
         let share = match self.nodes {
             Some(nodes) => (limit / nodes.max(1)).max(1),
@@ -313,8 +326,11 @@ impl Counter {
     /// Says that this node lives, and keeps its places alive.
     async fn beat(&mut self) {
         let told = self.try_beat().await;
-        if self.note("take a sign of life", told) && std::mem::take(&mut self.alone) {
-            tracing::info!("places at vendors are counted together with other nodes again");
+        if self.note("take a sign of life", told) {
+            self.away = None;
+            if std::mem::take(&mut self.alone) {
+                tracing::info!("places at vendors are counted together with other nodes again");
+            }
         }
     }
 

@@ -105,13 +105,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts `program`. `signal` is what ends it, by number.
+    /// Starts `program`. `signal` is what ends it, by its short name.
     pub(super) fn start(
         program: &Path,
         arguments: Vec<String>,
         account: Option<Account>,
         log: PathBuf,
-        signal: u8,
+        signal: &'static str,
     ) -> Result<Self, ServerError> {
         let (stop, stopped) = mpsc::channel::<()>();
         let (started, outcome) = mpsc::channel();
@@ -182,7 +182,7 @@ fn spawn(
     arguments: &[String],
     account: Option<&Account>,
     log: &Path,
-    signal: u8,
+    signal: &'static str,
 ) -> std::io::Result<Child> {
     let log = std::fs::File::create(log)?;
     let death = format!("--pdeathsig={signal}");
@@ -193,7 +193,7 @@ fn spawn(
         .spawn()
 }
 
-fn kill(child: &mut Child, signal: u8) {
+fn kill(child: &mut Child, signal: &'static str) {
     let sent = Command::new("kill")
         .args([format!("-{signal}"), child.id().to_string()])
         .stderr(Stdio::null())

@@ -15,9 +15,13 @@ use super::{
 };
 
 const PROGRAM: &str = "redis-server";
-const BY_HAND: &str = "apt-get install -y --no-install-recommends redis-server";
+/// The same program, which goes by its name; Debian's `redis-tools` has it, without the
+/// service that `redis-server` would start.
+const TWIN: &str = "redis-check-rdb";
+const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/redis/bin"];
+const BY_HAND: &str = "apt-get install -y --no-install-recommends redis-tools";
 /// Ends it at once; nothing of it is to be kept.
-const SIGKILL: u8 = 9;
+const SIGKILL: &str = "KILL";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A private server that keeps everything in memory only.
@@ -37,19 +41,25 @@ impl Redis {
     /// # Errors
     /// When Redis is not installed or does not start.
     pub fn start() -> Result<Self, ServerError> {
-        let program = ["/usr/bin", "/usr/local/bin", "/opt/redis/bin"]
-            .map(|folder| Path::new(folder).join(PROGRAM))
-            .into_iter()
-            .find(|path| path.is_file())
-            .ok_or(ServerError::Missing {
-                program: "Redis",
-                by_hand: BY_HAND,
-            })?;
         let failed = |source| ServerError::Run {
             program: PROGRAM.to_owned(),
             source,
         };
         let folder = TempDir::with_prefix("genvid-redis-").map_err(failed)?;
+        let program = match (find(PROGRAM), find(TWIN)) {
+            (Some(program), _) => program,
+            (None, Some(twin)) => {
+                let program = folder.path().join(PROGRAM);
+                std::os::unix::fs::symlink(twin, &program).map_err(failed)?;
+                program
+            }
+            (None, None) => {
+                return Err(ServerError::Missing {
+                    program: "Redis",
+                    by_hand: BY_HAND,
+                });
+            }
+        };
         let account = Account::find("nobody");
         if let Some(account) = &account {
             account.own(folder.path()).map_err(failed)?;
@@ -191,4 +201,11 @@ impl Redis {
         }
         Ok(line.trim_start_matches(['+', ':']).to_owned())
     }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    FOLDERS
+        .map(|folder| Path::new(folder).join(program))
+        .into_iter()
+        .find(|path| path.is_file())
 }

@@ -268,9 +268,14 @@ impl Drop for Upload {
         }
         let mut on_the_way = mem::take(&mut self.on_the_way);
         let (target, id) = (self.target.clone(), mem::take(&mut self.id));
+        let limit = self.store.options.part_timeout;
         self.store.runtime.spawn(async move {
-            // A part that arrives after the removal would stay.
-            on_the_way.shutdown().await;
+            // A part that the store is still taking in when the upload is removed may stay, so
+            // none is left on its way; breaking a request off would not tell where it got to.
+            let ended = async { while on_the_way.join_next().await.is_some() {} };
+            if tokio::time::timeout(limit, ended).await.is_err() {
+                on_the_way.shutdown().await;
+            }
             if let Err(failure) = target.abort(&id).await {
                 tracing::warn!(
                     error = %failure.error,

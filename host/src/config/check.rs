@@ -204,6 +204,8 @@ impl Checker<'_> {
             return "settings".to_owned();
         };
         match &metadata.source {
+            // The name says more than the line of this program.
+            Some(figment::Source::Code(_)) => "environment or flag".to_owned(),
             Some(source) => source.to_string(),
             None => metadata.name.to_string(),
         }

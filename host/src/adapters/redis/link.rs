@@ -149,7 +149,7 @@ impl Default for Backoff {
 impl Backoff {
     /// Says it the first time, and then now and then.
     pub(super) fn told(&mut self, say: impl FnOnce()) {
-        if self.tries % 30 == 0 {
+        if self.tries.is_multiple_of(30) {
             say();
         }
         self.tries += 1;

@@ -341,7 +341,7 @@ impl Counter {
         };
         let names = &self.parts.names;
         let fresh = Uuid::new_v4().simple().to_string();
-        let (generation, _, nodes): (String, u64, usize) = BEAT_SCRIPT
+        let (generation, wait, nodes): (String, u64, usize) = BEAT_SCRIPT
             .key(names.key("state"))
             .key(names.key("nodes"))
             .arg(self.parts.node.to_string())
@@ -359,7 +359,11 @@ impl Counter {
         if forgot {
             tracing::warn!("Redis forgot who is at which vendor; it is being counted anew");
         }
-        self.nodes = Some(nodes);
+        // After a loss the others are counted only once they have told that they are there.
+        self.nodes = Some(match self.nodes {
+            Some(known) if wait > 0 => known.max(nodes),
+            _ => nodes,
+        });
         for (provider, held) in &self.held {
             let held: Vec<StepId> = held.iter().copied().collect();
             for steps in held.chunks(MOST_AT_ONCE) {

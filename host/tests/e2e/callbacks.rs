@@ -14,23 +14,10 @@ use crate::support::{
 
 const HEYGEN: &str = "POST /v3/videos";
 const KLING: &str = "POST /text-to-video/*";
-/// Longer than any of these tests: without a callback nobody would ask in time.
-const NEVER: [(&str, &str); 2] = [
-    (
-        "poll_after_ms = 5_000\npoll_max_ms = 30_000",
-        "poll_after_ms=600000\npoll_max_ms=600000",
-    ),
-    (
-        "poll_after_ms = 10_000\npoll_max_ms = 30_000",
-        "poll_after_ms=600000\npoll_max_ms=600000",
-    ),
-];
-
+/// A server that would ask for films after ten minutes only.
 fn deaf() -> Setup {
-    let [heygen, kling] = NEVER;
     Setup::default()
-        .manifest("heygen", heygen.0, heygen.1)
-        .manifest("kling", kling.0, kling.1)
+        .polls(600_000, 600_000)
         .profile(|pace| pace.render = Duration::from_millis(800))
 }
 
@@ -93,8 +80,6 @@ async fn one_that_comes_again_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_comes_early_is_not_believed() {
     let world = Setup::default()
-        .manifest("heygen", "poll_after_ms = 5_000", "poll_after_ms = 400")
-        .manifest("heygen", "poll_max_ms = 30_000", "poll_max_ms = 400")
         .profile(|pace| pace.render = Duration::from_millis(1_500))
         .start()
         .await;
@@ -117,10 +102,7 @@ async fn one_that_comes_early_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_somebody_else_signed_is_turned_away() {
-    let world = Setup::default()
-        .manifest("heygen", "poll_after_ms = 5_000", "poll_after_ms = 2_500")
-        .start()
-        .await;
+    let world = Setup::default().with_shipped_plugins().start().await;
     let client = world.client();
     world.fault(
         Vendor::HeyGen,

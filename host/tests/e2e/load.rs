@@ -64,6 +64,7 @@ async fn start(client: &Client, project: &str, numbers: std::ops::Range<usize>) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_jobs_wait_without_instances_queries_or_memory() {
     let mut world = Setup::default()
+        .with_shipped_plugins()
         // An account with many slots; everything else as the vendor asks for.
         .manifest(
             "heygen",

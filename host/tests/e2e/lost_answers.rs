@@ -6,7 +6,11 @@ use genvid_testkit::{Fault, FaultKind, Vendor};
 use serde_json::{Value, json};
 
 use crate::support::{
-    attempts, client::Client, list, step, text, time_travel::age_open_attempts, world::World,
+    attempts,
+    client::Client,
+    files, list, step, text,
+    time_travel::age_open_attempts,
+    world::{WORDS, World},
 };
 
 const HEYGEN: &str = "POST /v3/videos";
@@ -71,15 +75,17 @@ async fn speech_and_scripts_are_found_in_the_vendors_records() {
     world.fault(Vendor::ElevenLabs, [lost(ELEVENLABS)]);
     world.fault(Vendor::OpenAi, [lost(OPENAI)]);
     let client = world.client();
-    let job = client
-        .ended(
-            &world.film(json!({"script": null, "maxSeconds": 8})).await,
-            "SUCCEEDED",
-        )
-        .await;
-    assert_eq!(attempts(&job, "SCRIPT"), ["openai SUCCEEDED CHARGED"]);
-    assert_eq!(attempts(&job, "VOICE"), ["elevenlabs SUCCEEDED CHARGED"]);
-    assert_settled_quietly(&client, &job).await;
+    let (script, voice) = (world.script(json!({})).await, world.voice(json!({})).await);
+    let script = client.ended(&script, "SUCCEEDED").await;
+    assert_eq!(attempts(&script, "SCRIPT"), ["openai SUCCEEDED CHARGED"]);
+    assert!(!text(&script, "/script/text").is_empty());
+    let voice = client.ended(&voice, "SUCCEEDED").await;
+    assert_eq!(attempts(&voice, "VOICE"), ["elevenlabs SUCCEEDED CHARGED"]);
+    let sound = files::inspect(&client.download(text(&voice, "/voiceUrl")).await).await;
+    assert!(sound.is_heard(), "{sound:?}");
+    for job in [&script, &voice] {
+        assert_settled_quietly(&client, job).await;
+    }
     assert_eq!(
         (
             world.billed(Vendor::ElevenLabs),
@@ -87,6 +93,45 @@ async fn speech_and_scripts_are_found_in_the_vendors_records() {
         ),
         (1, 1)
     );
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_that_are_found_again_at_once_are_all_fetched() {
+    let mut world = World::start().await;
+    let item = "GET /v1/history/{history_item_id}";
+    world.fault(
+        Vendor::ElevenLabs,
+        [
+            lost(ELEVENLABS).times(3),
+            Fault::new(item, FaultKind::Unavailable).times(0),
+        ],
+    );
+    // As many as the plugin's manifest lets through at a time.
+    let mut jobs = Vec::new();
+    for number in 0..3 {
+        jobs.push(
+            world
+                .voice(json!({"text": format!("{WORDS} Take {number}.")}))
+                .await,
+        );
+    }
+    let client = world.client();
+    for id in &jobs {
+        client
+            .wait(id, "found", |job| step(job, "VOICE")["status"] == "RUNNING")
+            .await;
+    }
+    // A new start asks for all of them in the same moment.
+    world.kill();
+    world.vendor(Vendor::ElevenLabs).clear_faults();
+    world.start_again().await;
+    let client = world.client();
+    for id in &jobs {
+        let job = client.ended(id, "SUCCEEDED").await;
+        assert_eq!(attempts(&job, "VOICE"), ["elevenlabs SUCCEEDED CHARGED"]);
+    }
+    assert_eq!(world.billed(Vendor::ElevenLabs), 3);
     world.audit().await;
 }
 

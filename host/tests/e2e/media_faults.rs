@@ -77,11 +77,7 @@ async fn a_download_that_breaks_is_begun_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_that_come_later_than_the_word_are_waited_for() {
-    let world = Setup::default()
-        .manifest("heygen", "poll_after_ms = 5_000", "poll_after_ms = 200")
-        .manifest("heygen", "poll_max_ms = 30_000", "poll_max_ms = 300")
-        .start()
-        .await;
+    let world = World::start().await;
     world.fault(
         Vendor::HeyGen,
         [Fault::new(HEYGEN, FaultKind::LinksMissing).count(3)],

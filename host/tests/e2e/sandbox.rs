@@ -17,7 +17,7 @@ async fn with_guest() -> World {
         .manifest(
             "test-guest",
             "call_timeout_ms = 6_000",
-            "call_timeout_ms = 1_500",
+            "call_timeout_ms = 2_500",
         )
         .start_vendors()
         .await;
@@ -42,10 +42,6 @@ async fn command(world: &World, command: Value) -> String {
 async fn whatever_a_plugin_does_only_its_own_job_suffers() {
     let world = with_guest().await;
     let client = world.client();
-    let calm = world.voice(json!({})).await;
-    let job = client.ended(&calm, "SUCCEEDED").await;
-    let calm = elapsed(&job);
-
     let mut bad = Vec::new();
     for (wish, words) in [
         (json!({"do": "spin"}), "timeout"),
@@ -64,14 +60,10 @@ async fn whatever_a_plugin_does_only_its_own_job_suffers() {
             .await,
         world.voice(json!({"text": "We go on as ever."})).await,
     ];
+    let mut last = String::new();
     for id in &others {
         let job = client.ended(id, "SUCCEEDED").await;
-        // Several seconds of computing without end must not be waited for.
-        assert!(
-            elapsed(&job) < calm + Duration::from_secs(3),
-            "{:?}",
-            elapsed(&job)
-        );
+        last = last.max(text(&job, "/completedAt").to_owned());
     }
     for (id, words) in bad {
         let job = client.ended(&id, "FAILED").await;
@@ -82,6 +74,10 @@ async fn whatever_a_plugin_does_only_its_own_job_suffers() {
                 attempt["charge"], "NOT_CHARGED",
                 "nothing had left this host"
             );
+        }
+        if words == "timeout" {
+            // Seconds of computing without end, three times: nobody waited for it.
+            assert!(last.as_str() < text(&job, "/completedAt"), "{last} {job:#}");
         }
     }
     let memory = world.server().memory();
@@ -145,13 +141,4 @@ async fn one_that_dies_after_sending_leaves_the_outcome_open() {
     client.change("CancelJob", json!({"jobId": id})).await;
     client.ended(&id, "CANCELED").await;
     world.audit().await;
-}
-
-/// From acceptance to the end.
-fn elapsed(job: &Value) -> Duration {
-    let at =
-        |pointer| chrono::DateTime::parse_from_rfc3339(text(job, pointer)).expect("an instant");
-    (at("/completedAt") - at("/createdAt"))
-        .to_std()
-        .expect("it ended after it began")
 }

@@ -14,14 +14,14 @@ const BUILT_FOR_TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/te
 
 /// A change of one line of a manifest: the text to find, and what stands there instead. Not
 /// longer than the found text, because the section's length stays.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Edit {
     /// Which plugin.
     pub(crate) id: &'static str,
     /// What stands there.
     pub(crate) find: &'static str,
     /// What is to stand there.
-    pub(crate) put: &'static str,
+    pub(crate) put: String,
 }
 
 /// Fills a folder with the four vendors' plugins and, if wanted, the guest that misbehaves.

@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     env: Vec<(String, String)>,
     callbacks: bool,
     edits: Vec<Edit>,
+    /// First and longest wait between two polls, in milliseconds; nothing: as shipped.
+    polls: Option<(u32, u32)>,
     guest: bool,
 }
 
@@ -50,6 +52,7 @@ impl Default for Setup {
             env: Vec::new(),
             callbacks: true,
             edits: Vec::new(),
+            polls: Some((300, 500)),
             guest: false,
         }
     }
@@ -76,13 +79,22 @@ impl Setup {
     }
 
     /// Changes a plugin's manifest.
-    pub(crate) fn manifest(
-        mut self,
-        id: &'static str,
-        find: &'static str,
-        put: &'static str,
-    ) -> Self {
+    pub(crate) fn manifest(mut self, id: &'static str, find: &'static str, put: &str) -> Self {
+        let put = put.to_owned();
         self.edits.push(Edit { id, find, put });
+        self
+    }
+
+    /// How often tasks of films are asked for: the first and the longest wait, in milliseconds.
+    pub(crate) fn polls(mut self, first: u32, longest: u32) -> Self {
+        self.polls = Some((first, longest));
+        self
+    }
+
+    /// Plugins exactly as they are shipped. Vendors that work for minutes are asked every few
+    /// seconds; simulated ones are quicker, so that other worlds ask sooner.
+    pub(crate) fn with_shipped_plugins(mut self) -> Self {
+        self.polls = None;
         self
     }
 
@@ -116,7 +128,13 @@ impl Setup {
             &simulators,
             &json!({"pid": std::process::id(), "simulators": vendors.urls()}),
         );
-        plugins::install(&folder.path().join("plugins"), &self.edits, self.guest);
+        let mut edits = self.edits;
+        for (id, find) in self.polls.iter().flat_map(|_| POLLS) {
+            let (first, longest) = self.polls.unwrap_or_default();
+            let put = format!("poll_after_ms={first}\npoll_max_ms={longest}");
+            edits.push(Edit { id, find, put });
+        }
+        plugins::install(&folder.path().join("plugins"), &edits, self.guest);
         let data = folder.path().join("data");
         let config = folder.path().join("genvid.toml");
         std::fs::write(&config, CONFIG).expect("a settings file");
@@ -125,7 +143,6 @@ impl Setup {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        env.push(("GENVID__PLUGINS__CACHE_DIR".to_owned(), compiled_plugins()));
         if self.callbacks {
             let url = format!("http://127.0.0.1:{port}");
             env.push(("GENVID__SERVER__PUBLIC_URL".to_owned(), url));
@@ -151,6 +168,12 @@ impl Setup {
         }
     }
 }
+
+/// What the manifests say of polls.
+const POLLS: [(&str, &str); 2] = [
+    ("heygen", "poll_after_ms = 5_000\npoll_max_ms = 30_000"),
+    ("kling", "poll_after_ms = 10_000\npoll_max_ms = 30_000"),
+];
 
 /// Settings that every world has: waits that a test can live with.
 const USUAL: [(&str, &str); 5] = [
@@ -345,7 +368,7 @@ fn write_json(path: &Path, value: &Value) {
 
 /// Compiling the plugins takes seconds, and every world has the same ones. Only this user may
 /// write to the folder, or the server refuses it.
-fn compiled_plugins() -> String {
+pub(crate) fn compiled_plugins() -> String {
     let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e-compiled");
     std::fs::create_dir_all(&shared).expect("a folder for compiled plugins");
     std::fs::set_permissions(&shared, Permissions::from_mode(0o700)).expect("its rights");

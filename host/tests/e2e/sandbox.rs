@@ -60,10 +60,8 @@ async fn whatever_a_plugin_does_only_its_own_job_suffers() {
             .await,
         world.voice(json!({"text": "We go on as ever."})).await,
     ];
-    let mut last = String::new();
     for id in &others {
-        let job = client.ended(id, "SUCCEEDED").await;
-        last = last.max(text(&job, "/completedAt").to_owned());
+        client.ended(id, "SUCCEEDED").await;
     }
     for (id, words) in bad {
         let job = client.ended(&id, "FAILED").await;
@@ -74,10 +72,6 @@ async fn whatever_a_plugin_does_only_its_own_job_suffers() {
                 attempt["charge"], "NOT_CHARGED",
                 "nothing had left this host"
             );
-        }
-        if words == "timeout" {
-            // Seconds of computing without end, three times: nobody waited for it.
-            assert!(last.as_str() < text(&job, "/completedAt"), "{last} {job:#}");
         }
     }
     let memory = world.server().memory();

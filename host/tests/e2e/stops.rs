@@ -80,7 +80,7 @@ async fn before_anything_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_it_waits_for_a_slot_between_two_steps() {
     let world = Setup::default()
-        .profile(|pace| pace.render = Duration::from_secs(3))
+        .profile(|pace| pace.render = Duration::from_secs(20))
         .start()
         .await;
     let client = world.client();

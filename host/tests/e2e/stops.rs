@@ -80,13 +80,14 @@ async fn before_anything_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_it_waits_for_a_slot_between_two_steps() {
     let world = Setup::default()
-        .profile(|pace| pace.render = Duration::from_secs(20))
+        .profile(|pace| pace.render = Duration::from_secs(8))
+        // Two films at a time are enough to wait behind.
+        .manifest("heygen", "concurrency = 10", "concurrency = 2")
         .start()
         .await;
     let client = world.client();
-    // HeyGen's manifest lets ten films through at a time.
     let mut busy = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..2 {
         busy.push(world.film(json!({"provider": "heygen"})).await);
     }
     for id in &busy {

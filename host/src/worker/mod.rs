@@ -344,10 +344,10 @@ impl Worker {
             if entry.key().0 > now {
                 break;
             }
-            let key = *entry.key();
-            let Some(held) = self.take_timer(key) else {
-                break;
-            };
+            let (key, held) = entry.remove_entry();
+            if self.by_job.get(&held.step.job) == Some(&key) {
+                self.by_job.remove(&held.step.job);
+            }
             match &held.watch {
                 Some(watch) => {
                     // Films come as links. Voices are saved by the plugin itself while it is
@@ -362,20 +362,13 @@ impl Worker {
             }
         }
         for ((provider, together), mut all) in asked {
-            let tasks = self
+            let most = self
                 .advance
                 .registry
                 .find(&provider)
                 .and_then(|provider| provider.manifest().tasks)
-                .filter(|_| together);
-            let most = tasks.map_or(1, |tasks| tasks.batch.max(1) as usize);
-            if let Some(tasks) = tasks {
-                // A question that is asked anyway is filled up with tasks that are due soon:
-                // from then on they are due together.
-                let soon = Duration::from_millis(u64::from(tasks.poll_after_ms / 2));
-                let room = all.len().next_multiple_of(most) - all.len();
-                all.extend(self.take_soon(&provider, now.after(soon), room));
-            }
+                .filter(|_| together)
+                .map_or(1, |tasks| tasks.batch.max(1) as usize);
             while !all.is_empty() {
                 let rest = all.split_off(all.len().min(most));
                 let batch = std::mem::replace(&mut all, rest);
@@ -389,32 +382,6 @@ impl Worker {
             }
         }
         self.start_ready();
-    }
-
-    fn take_timer(&mut self, key: (Timestamp, u64)) -> Option<Box<Held>> {
-        let held = self.timers.remove(&key)?;
-        if self.by_job.get(&held.step.job) == Some(&key) {
-            self.by_job.remove(&held.step.job);
-        }
-        Some(held)
-    }
-
-    /// Takes up to `count` films of this provider off the timers that are due by then.
-    fn take_soon(&mut self, provider: &str, until: Timestamp, count: usize) -> Vec<Box<Held>> {
-        let keys: Vec<_> = self
-            .timers
-            .range(..(until, 0))
-            .filter(|(_, held)| {
-                let watch = held.watch.as_ref();
-                held.step.kind == StepKind::Video
-                    && watch.is_some_and(|watch| &*watch.provider == provider)
-            })
-            .take(count)
-            .map(|(key, _)| *key)
-            .collect();
-        keys.into_iter()
-            .filter_map(|key| self.take_timer(key))
-            .collect()
     }
 
     async fn stop(mut self) {

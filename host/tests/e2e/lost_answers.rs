@@ -153,6 +153,42 @@ async fn a_script_that_breaks_off_is_fetched_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_cannot_be_read_is_no_refusal() {
+    let world = World::start().await;
+    let client = world.client();
+    let kinds = [FaultKind::Malformed, FaultKind::Empty, FaultKind::Truncated];
+    let mut jobs = Vec::new();
+    for (number, kind) in (1..).zip(kinds) {
+        world.fault(Vendor::OpenAi, [Fault::new(OPENAI, kind)]);
+        world.fault(Vendor::ElevenLabs, [Fault::new(ELEVENLABS, kind)]);
+        world.fault(Vendor::HeyGen, [Fault::new(HEYGEN, kind)]);
+        let text = json!({"text": format!("{WORDS} Take {number}.")});
+        for (step, job) in [
+            ("SCRIPT", world.script(json!({})).await),
+            ("VOICE", world.voice(text).await),
+            ("VIDEO", world.film(json!({"provider": "heygen"})).await),
+        ] {
+            let job = client.ended(&job, "SUCCEEDED").await;
+            let tried = attempts(&job, step);
+            assert_eq!(tried.len(), 1, "{kind:?} {tried:?}");
+            assert!(
+                tried[0].ends_with("SUCCEEDED CHARGED"),
+                "{kind:?} {tried:?}"
+            );
+            jobs.push(job);
+        }
+        for vendor in [Vendor::OpenAi, Vendor::ElevenLabs, Vendor::HeyGen] {
+            assert_eq!(world.billed(vendor), number, "{vendor} {kind:?}");
+            world.assert_faults_struck(vendor);
+        }
+    }
+    for job in &jobs {
+        assert_settled_quietly(&client, job).await;
+    }
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_never_arrived_is_made_again_with_the_same_key() {
     let world = World::start().await;
     world.fault(Vendor::HeyGen, [Fault::new(HEYGEN, FaultKind::DropBefore)]);

@@ -188,6 +188,38 @@ async fn an_answer_that_cannot_be_read_is_no_refusal() {
     world.audit().await;
 }
 
+/// A vendor that fails after it accepted says so in its own words, with a code of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_of_the_vendors_own_after_it_accepted_buys_nothing_again() {
+    let world = World::start().await;
+    let client = world.client();
+    for (vendor, route, code) in [
+        (Vendor::OpenAi, OPENAI, "server_error"),
+        (Vendor::ElevenLabs, ELEVENLABS, "internal_server_error"),
+        (Vendor::HeyGen, HEYGEN, "internal_error"),
+        (Vendor::Kling, KLING, "5000"),
+    ] {
+        let fault = Fault::new(route, FaultKind::AcceptThenAnswer).answer(500, code);
+        world.fault(vendor, [fault]);
+        let (kind, job) = match vendor {
+            Vendor::OpenAi => ("SCRIPT", world.script(json!({})).await),
+            Vendor::ElevenLabs => ("VOICE", world.voice(json!({})).await),
+            Vendor::HeyGen => ("VIDEO", world.film(json!({"provider": "heygen"})).await),
+            Vendor::Kling => ("VIDEO", world.film(json!({"provider": "kling"})).await),
+        };
+        let job = client.ended(&job, "SUCCEEDED").await;
+        assert_eq!(
+            attempts(&job, kind),
+            [format!("{} SUCCEEDED CHARGED", vendor.id())],
+            "{vendor}"
+        );
+        assert_eq!(world.billed(vendor), 1, "{vendor}");
+        assert_settled_quietly(&client, &job).await;
+        world.assert_faults_struck(vendor);
+    }
+    world.audit().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_never_arrived_is_made_again_with_the_same_key() {
     let world = World::start().await;

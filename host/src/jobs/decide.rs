@@ -133,6 +133,9 @@ fn judge_word(error: &Error, trace: Trace) -> Verdict {
             "All slots at the provider are taken.",
             Then::WaitForSlot(wait.map(Duration::from_millis)),
         ),
+        ErrorKind::Unavailable if failed_after_taking(trace) => {
+            Verdict::Unconfirmed("The provider failed while it took the request.".to_owned())
+        }
         ErrorKind::Unavailable => refused(
             FailureCode::ProviderUnavailable,
             "The provider is not available.",
@@ -164,6 +167,17 @@ fn judge_word(error: &Error, trace: Trace) -> Verdict {
             }
         }
     }
+}
+
+/// Did the vendor answer a submission in a way that does not rule out that it has it? A server
+/// that breaks may break after it accepted, whatever its words are (RFC 9110, 15.6.1), and an
+/// error inside a 2xx answer comes after it. Only 4xx and 503 (15.6.4) say that the request
+/// was not taken.
+fn failed_after_taking(trace: Trace) -> bool {
+    trace.sent
+        && !trace
+            .last_status
+            .is_some_and(|status| matches!(status, 400..=499 | 503))
 }
 
 /// What asking for a task came to.
@@ -362,6 +376,27 @@ mod tests {
         )));
         assert!(may_repeat(&plugin(
             ErrorKind::Other("new".to_owned()),
+            false,
+            false,
+            None
+        )));
+    }
+
+    #[test]
+    fn unavailable_is_believed_only_where_the_answer_rules_acceptance_out() {
+        let verdict = |status| plugin(ErrorKind::Unavailable, true, false, status);
+        for status in [200, 202, 302, 500, 502, 504, 520] {
+            assert!(
+                matches!(verdict(Some(status)), Verdict::Unconfirmed(_)),
+                "{status}"
+            );
+        }
+        assert!(matches!(verdict(None), Verdict::Unconfirmed(_)));
+        for status in [408, 409, 425, 429, 503] {
+            assert!(may_repeat(&verdict(Some(status))), "{status}");
+        }
+        assert!(may_repeat(&plugin(
+            ErrorKind::Unavailable,
             false,
             false,
             None

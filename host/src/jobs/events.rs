@@ -119,8 +119,19 @@ impl Follower {
                     return Some(self.tell(event).await);
                 }
                 Ok(Live::Reaches(number)) if number <= self.last => {}
-                // A gap, or too slow to keep up: the log knows.
-                Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => self.live = None,
+                // Events of several jobs are told by whoever wrote them, in any order. What
+                // lies before this one is durable already.
+                Ok(_) => match self.read_log().await {
+                    Ok(_) if self.queue.len() < PAGE as usize => {}
+                    // More than a page: read on until there is nothing.
+                    Ok(_) => self.live = None,
+                    Err(error) => {
+                        self.ended = true;
+                        return Some(Err(error));
+                    }
+                },
+                // Too slow to keep up: the log knows.
+                Err(RecvError::Lagged(_) | RecvError::Closed) => self.live = None,
             }
         }
     }
@@ -163,7 +174,8 @@ impl Follower {
         }
     }
 
-    /// Neither the numbers of one job nor the positions of one user have gaps.
+    /// Is there nothing between this one and what was told last? Neither the numbers of one
+    /// job nor the positions of one user have gaps.
     fn follows(&self, event: &Event) -> bool {
         self.number(event) == self.last + 1
     }

@@ -20,6 +20,7 @@ use crate::{
     ids::{JobId, NodeId, StepId},
     jobs::{
         advance::{Advance, Held, Next},
+        model::StepKind,
         remote::Nudge,
         store::Claimed,
     },
@@ -355,7 +356,7 @@ impl Worker {
     /// gets its turn.
     fn start_due(&mut self) {
         let now = time::now();
-        let mut asked: HashMap<Arc<str>, Vec<Box<Held>>> = HashMap::new();
+        let mut asked: HashMap<(Arc<str>, bool), Vec<Box<Held>>> = HashMap::new();
         while let Some(entry) = self.timers.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -365,19 +366,25 @@ impl Worker {
                 self.by_job.remove(&held.step.job);
             }
             match &held.watch {
-                Some(watch) => asked
-                    .entry(Arc::clone(&watch.provider))
-                    .or_default()
-                    .push(held),
+                Some(watch) => {
+                    // Films come as links. Voices are saved by the plugin itself while it is
+                    // asked, into the files of one job: those are asked for one by one.
+                    let together = held.step.kind == StepKind::Video;
+                    asked
+                        .entry((Arc::clone(&watch.provider), together))
+                        .or_default()
+                        .push(held);
+                }
                 None => self.ready.push_back(held),
             }
         }
-        for (provider, mut all) in asked {
+        for ((provider, together), mut all) in asked {
             let most = self
                 .advance
                 .registry
                 .find(&provider)
                 .and_then(|provider| provider.manifest().tasks)
+                .filter(|_| together)
                 .map_or(1, |tasks| tasks.batch.max(1) as usize);
             while !all.is_empty() {
                 let rest = all.split_off(all.len().min(most));

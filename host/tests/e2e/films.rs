@@ -8,8 +8,12 @@ use crate::support::{
     client::Client,
     files::{self, Seen},
     list, step, text,
-    world::{WORDS, World},
+    world::{Setup, WORDS, World},
 };
+
+async fn start() -> World {
+    Setup::default().with_shipped_plugins().start().await
+}
 
 async fn film(client: &Client, job: &Value) -> Seen {
     let seen = files::inspect(&client.download(text(job, "/videoUrl")).await).await;
@@ -28,8 +32,8 @@ async fn film(client: &Client, job: &Value) -> Seen {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_is_written_and_told_live() {
-    let world = World::start().await;
+async fn a_script_is_written_and_told_live_and_a_voice_is_spoken() {
+    let world = start().await;
     let client = world.client();
     let job = world.script(json!({})).await;
     let mut live = client.live().await;
@@ -53,13 +57,7 @@ async fn a_script_is_written_and_told_live() {
     );
     assert_eq!(attempts(&job, "SCRIPT"), ["openai SUCCEEDED CHARGED"]);
     assert!(job["videoUrl"].is_null() && job["voiceUrl"].is_null());
-    world.audit().await;
-}
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_voice_is_spoken() {
-    let world = World::start().await;
-    let client = world.client();
     let job = world.voice(json!({})).await;
     let job = client.ended(&job, "SUCCEEDED").await;
     let sound = files::inspect(&client.download(text(&job, "/voiceUrl")).await).await;
@@ -71,7 +69,7 @@ async fn a_voice_is_spoken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_film_is_made_from_nothing_but_a_product() {
-    let world = World::start().await;
+    let world = start().await;
     let client = world.client();
     let wish = json!({"script": null, "subtitles": "BURNED", "maxSeconds": 10});
     let job = client.ended(&world.film(wish).await, "SUCCEEDED").await;
@@ -128,7 +126,7 @@ async fn a_film_is_made_from_nothing_but_a_product() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_shape_and_kind_of_subtitles_is_made() {
-    let world = World::start().await;
+    let world = start().await;
     let client = world.client();
     let mut jobs = Vec::new();
     for (aspect, ratio, subtitles, tracks) in [
@@ -161,7 +159,7 @@ async fn every_shape_and_kind_of_subtitles_is_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pinned_vendor_speaks_by_itself() {
-    let world = World::start().await;
+    let world = start().await;
     let client = world.client();
     let job = client
         .ended(
@@ -181,7 +179,7 @@ async fn a_pinned_vendor_speaks_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voice_is_laid_over_a_silent_film() {
-    let world = World::start().await;
+    let world = start().await;
     let client = world.client();
     let wish = json!({"provider": "kling", "aspect": "SQUARE", "subtitles": "SIDECAR"});
     let job = client.ended(&world.film(wish).await, "SUCCEEDED").await;
@@ -197,7 +195,7 @@ async fn a_voice_is_laid_over_a_silent_film() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_earlier_result_stays_and_files_come_in_parts() {
-    let world = World::start().await;
+    let world = start().await;
     let client = world.client();
     let project = client.project().await;
     let wish = world.wish(&project, json!({}));

@@ -6,7 +6,11 @@ use genvid_testkit::{Fault, FaultKind, Vendor};
 use serde_json::{Value, json};
 
 use crate::support::{
-    attempts, client::Client, list, step, text, time_travel::age_open_attempts, world::World,
+    attempts,
+    client::Client,
+    files, list, step, text,
+    time_travel::age_open_attempts,
+    world::{WORDS, World},
 };
 
 const HEYGEN: &str = "POST /v3/videos";
@@ -71,15 +75,17 @@ async fn speech_and_scripts_are_found_in_the_vendors_records() {
     world.fault(Vendor::ElevenLabs, [lost(ELEVENLABS)]);
     world.fault(Vendor::OpenAi, [lost(OPENAI)]);
     let client = world.client();
-    let job = client
-        .ended(
-            &world.film(json!({"script": null, "maxSeconds": 8})).await,
-            "SUCCEEDED",
-        )
-        .await;
-    assert_eq!(attempts(&job, "SCRIPT"), ["openai SUCCEEDED CHARGED"]);
-    assert_eq!(attempts(&job, "VOICE"), ["elevenlabs SUCCEEDED CHARGED"]);
-    assert_settled_quietly(&client, &job).await;
+    let (script, voice) = (world.script(json!({})).await, world.voice(json!({})).await);
+    let script = client.ended(&script, "SUCCEEDED").await;
+    assert_eq!(attempts(&script, "SCRIPT"), ["openai SUCCEEDED CHARGED"]);
+    assert!(!text(&script, "/script/text").is_empty());
+    let voice = client.ended(&voice, "SUCCEEDED").await;
+    assert_eq!(attempts(&voice, "VOICE"), ["elevenlabs SUCCEEDED CHARGED"]);
+    let sound = files::inspect(&client.download(text(&voice, "/voiceUrl")).await).await;
+    assert!(sound.is_heard(), "{sound:?}");
+    for job in [&script, &voice] {
+        assert_settled_quietly(&client, job).await;
+    }
     assert_eq!(
         (
             world.billed(Vendor::ElevenLabs),
@@ -87,6 +93,45 @@ async fn speech_and_scripts_are_found_in_the_vendors_records() {
         ),
         (1, 1)
     );
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_that_are_found_again_at_once_are_all_fetched() {
+    let mut world = World::start().await;
+    let item = "GET /v1/history/{history_item_id}";
+    world.fault(
+        Vendor::ElevenLabs,
+        [
+            lost(ELEVENLABS).times(3),
+            Fault::new(item, FaultKind::Unavailable).times(0),
+        ],
+    );
+    // As many as the plugin's manifest lets through at a time.
+    let mut jobs = Vec::new();
+    for number in 0..3 {
+        jobs.push(
+            world
+                .voice(json!({"text": format!("{WORDS} Take {number}.")}))
+                .await,
+        );
+    }
+    let client = world.client();
+    for id in &jobs {
+        client
+            .wait(id, "found", |job| step(job, "VOICE")["status"] == "RUNNING")
+            .await;
+    }
+    // A new start asks for all of them in the same moment.
+    world.kill();
+    world.vendor(Vendor::ElevenLabs).clear_faults();
+    world.start_again().await;
+    let client = world.client();
+    for id in &jobs {
+        let job = client.ended(id, "SUCCEEDED").await;
+        assert_eq!(attempts(&job, "VOICE"), ["elevenlabs SUCCEEDED CHARGED"]);
+    }
+    assert_eq!(world.billed(Vendor::ElevenLabs), 3);
     world.audit().await;
 }
 
@@ -104,6 +149,74 @@ async fn a_script_that_breaks_off_is_fetched_whole() {
     assert_eq!(attempts(&job, "SCRIPT"), ["openai SUCCEEDED CHARGED"]);
     assert!(!text(&job, "/script/callToAction").is_empty());
     assert_eq!(world.billed(Vendor::OpenAi), 1);
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_cannot_be_read_is_no_refusal() {
+    let world = World::start().await;
+    let client = world.client();
+    let kinds = [FaultKind::Malformed, FaultKind::Empty, FaultKind::Truncated];
+    let mut jobs = Vec::new();
+    for (number, kind) in (1..).zip(kinds) {
+        world.fault(Vendor::OpenAi, [Fault::new(OPENAI, kind)]);
+        world.fault(Vendor::ElevenLabs, [Fault::new(ELEVENLABS, kind)]);
+        world.fault(Vendor::HeyGen, [Fault::new(HEYGEN, kind)]);
+        let text = json!({"text": format!("{WORDS} Take {number}.")});
+        for (step, job) in [
+            ("SCRIPT", world.script(json!({})).await),
+            ("VOICE", world.voice(text).await),
+            ("VIDEO", world.film(json!({"provider": "heygen"})).await),
+        ] {
+            let job = client.ended(&job, "SUCCEEDED").await;
+            let tried = attempts(&job, step);
+            assert_eq!(tried.len(), 1, "{kind:?} {tried:?}");
+            assert!(
+                tried[0].ends_with("SUCCEEDED CHARGED"),
+                "{kind:?} {tried:?}"
+            );
+            jobs.push(job);
+        }
+        for vendor in [Vendor::OpenAi, Vendor::ElevenLabs, Vendor::HeyGen] {
+            assert_eq!(world.billed(vendor), number, "{vendor} {kind:?}");
+            world.assert_faults_struck(vendor);
+        }
+    }
+    for job in &jobs {
+        assert_settled_quietly(&client, job).await;
+    }
+    world.audit().await;
+}
+
+/// A vendor that fails after it accepted says so in its own words, with a code of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_of_the_vendors_own_after_it_accepted_buys_nothing_again() {
+    let world = World::start().await;
+    let client = world.client();
+    for (vendor, route, code) in [
+        (Vendor::OpenAi, OPENAI, "server_error"),
+        (Vendor::ElevenLabs, ELEVENLABS, "internal_server_error"),
+        (Vendor::HeyGen, HEYGEN, "internal_error"),
+        (Vendor::Kling, KLING, "5000"),
+    ] {
+        let fault = Fault::new(route, FaultKind::AcceptThenAnswer).answer(500, code);
+        world.fault(vendor, [fault]);
+        let (kind, job) = match vendor {
+            Vendor::OpenAi => ("SCRIPT", world.script(json!({})).await),
+            Vendor::ElevenLabs => ("VOICE", world.voice(json!({})).await),
+            Vendor::HeyGen => ("VIDEO", world.film(json!({"provider": "heygen"})).await),
+            Vendor::Kling => ("VIDEO", world.film(json!({"provider": "kling"})).await),
+        };
+        let job = client.ended(&job, "SUCCEEDED").await;
+        assert_eq!(
+            attempts(&job, kind),
+            [format!("{} SUCCEEDED CHARGED", vendor.id())],
+            "{vendor}"
+        );
+        assert_eq!(world.billed(vendor), 1, "{vendor}");
+        assert_settled_quietly(&client, &job).await;
+        world.assert_faults_struck(vendor);
+    }
     world.audit().await;
 }
 

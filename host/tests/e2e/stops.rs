@@ -80,13 +80,14 @@ async fn before_anything_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_it_waits_for_a_slot_between_two_steps() {
     let world = Setup::default()
-        .profile(|pace| pace.render = Duration::from_secs(3))
+        .profile(|pace| pace.render = Duration::from_secs(8))
+        // Two films at a time are enough to wait behind.
+        .manifest("heygen", "concurrency = 10", "concurrency = 2")
         .start()
         .await;
     let client = world.client();
-    // HeyGen's manifest lets ten films through at a time.
     let mut busy = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..2 {
         busy.push(world.film(json!({"provider": "heygen"})).await);
     }
     for id in &busy {
@@ -207,8 +208,6 @@ async fn while_the_film_is_put_together() {
 async fn a_vendor_that_is_too_late_is_still_settled() {
     let world = Setup::default()
         .profile(|pace| pace.render = Duration::from_secs(5))
-        .manifest("heygen", "poll_after_ms = 5_000", "poll_after_ms = 300")
-        .manifest("heygen", "poll_max_ms = 30_000", "poll_max_ms = 500")
         .without_callbacks()
         .start()
         .await;
@@ -260,11 +259,7 @@ async fn time_runs_out_while_it_waits_for_a_slot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_task_costs_its_job_the_deadline_and_nothing_more() {
-    let world = Setup::default()
-        .manifest("heygen", "poll_after_ms = 5_000", "poll_after_ms = 300")
-        .manifest("heygen", "poll_max_ms = 30_000", "poll_max_ms = 500")
-        .start()
-        .await;
+    let world = World::start().await;
     let client = world.client();
     world.fault(Vendor::HeyGen, [Fault::new(HEYGEN, FaultKind::Stuck)]);
     let stuck = world

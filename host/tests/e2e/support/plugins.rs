@@ -9,25 +9,28 @@ use genvid_testkit::Vendor;
 
 /// Where `cargo xtask plugins` leaves the components.
 const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins");
+/// Where it leaves the guest that misbehaves.
+const BUILT_FOR_TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-plugins");
 
 /// A change of one line of a manifest: the text to find, and what stands there instead. Not
 /// longer than the found text, because the section's length stays.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Edit {
     /// Which plugin.
     pub(crate) id: &'static str,
     /// What stands there.
     pub(crate) find: &'static str,
     /// What is to stand there.
-    pub(crate) put: &'static str,
+    pub(crate) put: String,
 }
 
 /// Fills a folder with the four vendors' plugins and, if wanted, the guest that misbehaves.
 pub(crate) fn install(folder: &Path, edits: &[Edit], with_guest: bool) {
     fs::create_dir_all(folder).expect("a folder for plugins");
-    let guest = with_guest.then_some("test-guest");
-    for id in Vendor::ALL.into_iter().map(Vendor::id).chain(guest) {
-        let built = PathBuf::from(BUILT).join(format!("{id}.wasm"));
+    let vendors = Vendor::ALL.into_iter().map(|vendor| (BUILT, vendor.id()));
+    let guest = with_guest.then_some((BUILT_FOR_TESTS, "test-guest"));
+    for (place, id) in vendors.chain(guest) {
+        let built = PathBuf::from(place).join(format!("{id}.wasm"));
         assert!(
             built.is_file(),
             "{} is missing: build it with `cargo xtask plugins`",

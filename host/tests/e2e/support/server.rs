@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{PATIENCE, client::Client};
+use super::{PATIENCE, client::Client, world::compiled_plugins};
 
 /// Last lines of a log that are shown when a test fails.
 const SHOWN_LINES: usize = 150;
@@ -208,6 +208,7 @@ pub(crate) fn command(folder: &Path) -> Command {
         .env("HOME", folder)
         .env("TMPDIR", &scratch)
         .env("RUST_BACKTRACE", "1")
+        .env("GENVID__PLUGINS__CACHE_DIR", compiled_plugins())
         .stdin(Stdio::null());
     command
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -28,9 +30,10 @@ pub(crate) const WORDS: &str = "Cold water, all day. Try Aurora now.";
 pub(crate) struct Setup {
     profile: Profile,
     env: Vec<(String, String)>,
-    config: String,
     callbacks: bool,
     edits: Vec<Edit>,
+    /// First and longest wait between two polls, in milliseconds; nothing: as shipped.
+    polls: Option<(u32, u32)>,
     guest: bool,
 }
 
@@ -47,9 +50,9 @@ impl Default for Setup {
                 ..Profile::instant()
             },
             env: Vec::new(),
-            config: String::new(),
             callbacks: true,
             edits: Vec::new(),
+            polls: Some((300, 500)),
             guest: false,
         }
     }
@@ -69,12 +72,6 @@ impl Setup {
         self
     }
 
-    /// More lines for the settings file.
-    pub(crate) fn config(mut self, lines: &str) -> Self {
-        self.config.push_str(lines);
-        self
-    }
-
     /// The server has no public address: vendors cannot call back.
     pub(crate) fn without_callbacks(mut self) -> Self {
         self.callbacks = false;
@@ -82,13 +79,22 @@ impl Setup {
     }
 
     /// Changes a plugin's manifest.
-    pub(crate) fn manifest(
-        mut self,
-        id: &'static str,
-        find: &'static str,
-        put: &'static str,
-    ) -> Self {
+    pub(crate) fn manifest(mut self, id: &'static str, find: &'static str, put: &str) -> Self {
+        let put = put.to_owned();
         self.edits.push(Edit { id, find, put });
+        self
+    }
+
+    /// How often tasks of films are asked for: the first and the longest wait, in milliseconds.
+    pub(crate) fn polls(mut self, first: u32, longest: u32) -> Self {
+        self.polls = Some((first, longest));
+        self
+    }
+
+    /// Plugins exactly as they are shipped. Vendors that work for minutes are asked every few
+    /// seconds; simulated ones are quicker, so that other worlds ask sooner.
+    pub(crate) fn with_shipped_plugins(mut self) -> Self {
+        self.polls = None;
         self
     }
 
@@ -122,11 +128,16 @@ impl Setup {
             &simulators,
             &json!({"pid": std::process::id(), "simulators": vendors.urls()}),
         );
-        plugins::install(&folder.path().join("plugins"), &self.edits, self.guest);
+        let mut edits = self.edits;
+        for (id, find) in self.polls.iter().flat_map(|_| POLLS) {
+            let (first, longest) = self.polls.unwrap_or_default();
+            let put = format!("poll_after_ms={first}\npoll_max_ms={longest}");
+            edits.push(Edit { id, find, put });
+        }
+        plugins::install(&folder.path().join("plugins"), &edits, self.guest);
         let data = folder.path().join("data");
-        share_compiled_plugins(&data, &kept.join("e2e-compiled"));
         let config = folder.path().join("genvid.toml");
-        std::fs::write(&config, format!("{CONFIG}{}", self.config)).expect("a settings file");
+        std::fs::write(&config, CONFIG).expect("a settings file");
         let port = server::free_port();
         let mut env: Vec<(String, String)> = USUAL
             .iter()
@@ -157,6 +168,12 @@ impl Setup {
         }
     }
 }
+
+/// What the manifests say of polls.
+const POLLS: [(&str, &str); 2] = [
+    ("heygen", "poll_after_ms = 5_000\npoll_max_ms = 30_000"),
+    ("kling", "poll_after_ms = 10_000\npoll_max_ms = 30_000"),
+];
 
 /// Settings that every world has: waits that a test can live with.
 const USUAL: [(&str, &str); 5] = [
@@ -194,7 +211,8 @@ impl World {
         Setup::default().start().await
     }
 
-    async fn with_server(mut self) -> Self {
+    /// Starts the server of a world that has none.
+    pub(crate) async fn with_server(mut self) -> Self {
         // Somebody may have taken the port between choosing and listening.
         for _ in 0..3 {
             match Server::try_start(&self.launch).await {
@@ -348,14 +366,13 @@ fn write_json(path: &Path, value: &Value) {
     std::fs::write(path, value.to_string()).expect("a place for a file");
 }
 
-/// Compiling the plugins takes seconds, and every world has the same ones.
-fn share_compiled_plugins(data: &Path, shared: &Path) {
-    std::fs::create_dir_all(shared).expect("a folder for compiled plugins");
-    let mut only_ours = std::fs::metadata(shared).expect("its rights").permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut only_ours, 0o700);
-    std::fs::set_permissions(shared, only_ours).expect("its rights can be changed");
-    std::fs::create_dir_all(data).expect("a data folder");
-    std::os::unix::fs::symlink(shared, data.join("plugin-cache")).expect("a link to it");
+/// Compiling the plugins takes seconds, and every world has the same ones. Only this user may
+/// write to the folder, or the server refuses it.
+pub(crate) fn compiled_plugins() -> String {
+    let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e-compiled");
+    std::fs::create_dir_all(&shared).expect("a folder for compiled plugins");
+    std::fs::set_permissions(&shared, Permissions::from_mode(0o700)).expect("its rights");
+    shared.display().to_string()
 }
 
 /// The status of a job.

@@ -21,6 +21,23 @@ fn the_readme_shows_this_provider() {
     );
 }
 
+#[test]
+fn the_front_page_shows_a_part_of_it() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"));
+    let shown = page
+        .split_once("```rust,ignore\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .expect("a part of a provider")
+        .0;
+    let whole: Vec<&str> = include_str!("acme.rs").lines().collect();
+    for line in shown.lines() {
+        assert!(
+            line == "// …" || whole.contains(&line),
+            "{line:?} is not in tests/sdk/acme.rs"
+        );
+    }
+}
+
 fn clip() -> video::Request {
     video::Request {
         prompt: Some("a bottle on wet rock".to_owned()),

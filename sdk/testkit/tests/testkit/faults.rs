@@ -10,7 +10,12 @@ use crate::kit::{Client, next, receiver, send, start, start_with};
 const CREATE: &str = "POST /v3/videos";
 
 /// A vendor, a path to ask, where the code stands in the answer, and an answer for each class.
-type Expected = (Vendor, &'static str, &'static str, [(u16, &'static str); 10]);
+type Expected = (
+    Vendor,
+    &'static str,
+    &'static str,
+    [(u16, &'static str); 10],
+);
 
 fn film() -> Value {
     json!({

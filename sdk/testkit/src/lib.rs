@@ -41,6 +41,7 @@ mod options;
 mod refusal;
 mod run;
 mod server;
+pub mod servers;
 mod signing;
 mod simulators;
 mod spoil;

@@ -65,7 +65,7 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
     }
     for (key, least, most) in RANGES {
         if let Ok(value) = figment.find_value(key)
-            && let Some(number) = value.to_i128()
+            && let Some(number) = whole(&value)
             && !(*least..=*most).contains(&number)
         {
             checker.add(
@@ -252,6 +252,12 @@ impl Checker<'_> {
             self.add(key, &value, format!("{message}; it is {text:?}"));
         }
     }
+}
+
+/// The number, if it is a whole one. A file's numbers come signed, the environment's unsigned.
+fn whole(value: &Value) -> Option<i128> {
+    let unsigned = || i128::try_from(value.to_u128()?).ok();
+    value.to_i128().or_else(unsigned)
 }
 
 fn from_figment(error: &figment::Error) -> Problem {

@@ -7,10 +7,19 @@
 //!
 //! The plugins come from `target/plugins`; `cargo xtask plugins` builds them.
 
+mod callbacks;
+mod commands;
 mod films;
+mod inputs;
 mod kills;
+mod lifecycle;
+mod load;
 mod lost_answers;
+mod media_faults;
+mod realtime;
 mod refusals;
 mod repeats;
+mod sandbox;
 mod stops;
 mod support;
+mod tenancy;

@@ -74,9 +74,11 @@ impl Live {
     }
 
     async fn hear(&mut self) -> Option<Value> {
+        // Pings keep a socket open on which nothing is told.
+        let latest = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            match message.expect("the socket says something in time") {
+            let message = tokio::time::timeout_at(latest, self.socket.next()).await;
+            match message.expect("the socket tells something in time") {
                 Some(Ok(Message::Text(text))) => {
                     return Some(serde_json::from_str(&text).expect("JSON"));
                 }

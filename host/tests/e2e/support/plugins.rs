@@ -9,6 +9,8 @@ use genvid_testkit::Vendor;
 
 /// Where `cargo xtask plugins` leaves the components.
 const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins");
+/// Where it leaves the guest that misbehaves.
+const BUILT_FOR_TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-plugins");
 
 /// A change of one line of a manifest: the text to find, and what stands there instead. Not
 /// longer than the found text, because the section's length stays.
@@ -25,9 +27,10 @@ pub(crate) struct Edit {
 /// Fills a folder with the four vendors' plugins and, if wanted, the guest that misbehaves.
 pub(crate) fn install(folder: &Path, edits: &[Edit], with_guest: bool) {
     fs::create_dir_all(folder).expect("a folder for plugins");
-    let guest = with_guest.then_some("test-guest");
-    for id in Vendor::ALL.into_iter().map(Vendor::id).chain(guest) {
-        let built = PathBuf::from(BUILT).join(format!("{id}.wasm"));
+    let vendors = Vendor::ALL.into_iter().map(|vendor| (BUILT, vendor.id()));
+    let guest = with_guest.then_some((BUILT_FOR_TESTS, "test-guest"));
+    for (place, id) in vendors.chain(guest) {
+        let built = PathBuf::from(place).join(format!("{id}.wasm"));
         assert!(
             built.is_file(),
             "{} is missing: build it with `cargo xtask plugins`",

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -28,7 +30,6 @@ pub(crate) const WORDS: &str = "Cold water, all day. Try Aurora now.";
 pub(crate) struct Setup {
     profile: Profile,
     env: Vec<(String, String)>,
-    config: String,
     callbacks: bool,
     edits: Vec<Edit>,
     guest: bool,
@@ -47,7 +48,6 @@ impl Default for Setup {
                 ..Profile::instant()
             },
             env: Vec::new(),
-            config: String::new(),
             callbacks: true,
             edits: Vec::new(),
             guest: false,
@@ -66,12 +66,6 @@ impl Setup {
     pub(crate) fn set(mut self, path: &str, value: impl ToString) -> Self {
         let name = format!("GENVID__{}", path.replace('.', "__").to_uppercase());
         self.env.push((name, value.to_string()));
-        self
-    }
-
-    /// More lines for the settings file.
-    pub(crate) fn config(mut self, lines: &str) -> Self {
-        self.config.push_str(lines);
         self
     }
 
@@ -124,14 +118,14 @@ impl Setup {
         );
         plugins::install(&folder.path().join("plugins"), &self.edits, self.guest);
         let data = folder.path().join("data");
-        share_compiled_plugins(&data, &kept.join("e2e-compiled"));
         let config = folder.path().join("genvid.toml");
-        std::fs::write(&config, format!("{CONFIG}{}", self.config)).expect("a settings file");
+        std::fs::write(&config, CONFIG).expect("a settings file");
         let port = server::free_port();
         let mut env: Vec<(String, String)> = USUAL
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
+        env.push(("GENVID__PLUGINS__CACHE_DIR".to_owned(), compiled_plugins()));
         if self.callbacks {
             let url = format!("http://127.0.0.1:{port}");
             env.push(("GENVID__SERVER__PUBLIC_URL".to_owned(), url));
@@ -194,7 +188,8 @@ impl World {
         Setup::default().start().await
     }
 
-    async fn with_server(mut self) -> Self {
+    /// Starts the server of a world that has none.
+    pub(crate) async fn with_server(mut self) -> Self {
         // Somebody may have taken the port between choosing and listening.
         for _ in 0..3 {
             match Server::try_start(&self.launch).await {
@@ -348,14 +343,13 @@ fn write_json(path: &Path, value: &Value) {
     std::fs::write(path, value.to_string()).expect("a place for a file");
 }
 
-/// Compiling the plugins takes seconds, and every world has the same ones.
-fn share_compiled_plugins(data: &Path, shared: &Path) {
-    std::fs::create_dir_all(shared).expect("a folder for compiled plugins");
-    let mut only_ours = std::fs::metadata(shared).expect("its rights").permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut only_ours, 0o700);
-    std::fs::set_permissions(shared, only_ours).expect("its rights can be changed");
-    std::fs::create_dir_all(data).expect("a data folder");
-    std::os::unix::fs::symlink(shared, data.join("plugin-cache")).expect("a link to it");
+/// Compiling the plugins takes seconds, and every world has the same ones. Only this user may
+/// write to the folder, or the server refuses it.
+fn compiled_plugins() -> String {
+    let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e-compiled");
+    std::fs::create_dir_all(&shared).expect("a folder for compiled plugins");
+    std::fs::set_permissions(&shared, Permissions::from_mode(0o700)).expect("its rights");
+    shared.display().to_string()
 }
 
 /// The status of a job.

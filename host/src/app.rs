@@ -1,5 +1,7 @@
 //! Wiring: settings in, a running server out. Dull on purpose.
 
+mod blobs;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -11,7 +13,7 @@ use std::{
 use anyhow::Context;
 use axum::serve::ListenerExt;
 use genvid_media::{
-    BlobStore, FolderOptions, FolderStore, Signer,
+    Signer,
     ffmpeg::{Studio, StudioOptions, Tools},
 };
 use genvid_runtime::{Grant, Runtime};
@@ -36,6 +38,7 @@ use crate::{
     providers::{Catalog, Provider, Registry},
     worker::{Gauge, Worker},
 };
+use blobs::Blobs;
 
 /// A server that listens.
 pub struct App {
@@ -71,10 +74,14 @@ impl App {
 
         let (plugins, blobs, studio) = tokio::try_join!(
             load_plugins(&settings),
-            open_blobs(&settings, data.join("media")),
+            blobs::open(&settings, data.join("media")),
             open_studio(&settings, data.join("scratch")),
         )?;
         let (runtime, registry) = plugins;
+        let Blobs {
+            store: blobs,
+            direct,
+        } = blobs;
 
         let listener = TcpListener::bind((settings.server.bind, settings.server.port))
             .await
@@ -99,7 +106,8 @@ impl App {
             Signer::new(&secret)?,
             &url,
             Duration::from_secs(settings.media.link_minutes * 60),
-        );
+        )
+        .direct(direct);
 
         let job_settings = Arc::new(jobs::Settings {
             retry_base: Duration::from_millis(settings.jobs.retry_base_ms),
@@ -299,18 +307,6 @@ pub async fn migrate(settings: &Settings) -> Result<String, OpenError> {
             Ok(format!("in {}", settings.data.dir.display()))
         }
     }
-}
-
-async fn open_blobs(settings: &Settings, root: PathBuf) -> anyhow::Result<Arc<dyn BlobStore>> {
-    let options = FolderOptions {
-        root,
-        max_bytes: settings.media.max_mib << 20,
-    };
-    Ok(Arc::new(
-        FolderStore::open(options)
-            .await
-            .context("cannot use the media folder")?,
-    ))
 }
 
 async fn open_studio(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Studio> {

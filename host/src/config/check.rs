@@ -35,6 +35,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("media.studio_threads", 1, 64),
     ("media.studio_minutes", 1, 240),
     ("media.studio_memory_mib", 512, 65_536),
+    ("media.s3.attempts", 1, 10),
     ("plugins.max_instances", 1, 10_000),
     ("graphql.max_body_kib", 1, 10_240),
     ("graphql.max_depth", 1, 50),
@@ -106,6 +107,23 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
         |text| text.parse::<tracing_subscriber::EnvFilter>().is_ok(),
         "is not a filter such as info,genvid=debug",
     );
+    checker.text(
+        "media.store",
+        |text| ["folder", "s3"].contains(&text),
+        "must be folder or s3",
+    );
+    for key in [
+        "media.s3.endpoint",
+        "media.s3.public_endpoint",
+        "media.s3.public_base_url",
+        "media.s3.proxy",
+    ] {
+        checker.text(
+            key,
+            |text| text.is_empty() || url::Url::parse(text).is_ok_and(|url| url.has_host()),
+            "must be an absolute URL such as https://s3.example.com",
+        );
+    }
     checker.text(
         "development.user",
         |text| text.is_empty() || text.contains('@'),

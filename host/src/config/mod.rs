@@ -16,8 +16,8 @@ use figment::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
-    Data, Database, Development, Graphql, Jobs, Log, LogFormat, Media, Plugins, Provider, Server,
-    Settings,
+    Data, Database, Development, Graphql, Jobs, Log, LogFormat, Media, MediaStore, Plugins,
+    Provider, S3, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.
@@ -134,6 +134,34 @@ pub fn secret(
         .ok()
         .filter(|text| !text.is_empty())
         .map(Into::into))
+}
+
+/// The keys for a bucket: from the settings, or from the environment under the names that AWS's
+/// tools use. Incomplete ones are told by the store.
+///
+/// # Errors
+/// When a file that the environment names cannot be read.
+pub fn s3_credentials(settings: &S3) -> Result<genvid_s3::Credentials, String> {
+    let given = |secret: &SecretString| {
+        Some(secret.clone()).filter(|text| !text.expose_secret().is_empty())
+    };
+    let found = |name: &str| secret(name, &BTreeMap::new());
+    // Keys belong together: none of the environment's completes one of the settings'.
+    let (id, key, session_token) = if let Some(id) = given(&settings.access_key_id) {
+        let key = given(&settings.secret_access_key);
+        (Some(id), key, given(&settings.session_token))
+    } else {
+        (
+            found("AWS_ACCESS_KEY_ID")?,
+            found("AWS_SECRET_ACCESS_KEY")?,
+            found("AWS_SESSION_TOKEN")?,
+        )
+    };
+    Ok(genvid_s3::Credentials {
+        access_key_id: id.map_or_else(String::new, |id| id.expose_secret().to_owned()),
+        secret_access_key: key.unwrap_or_default(),
+        session_token,
+    })
 }
 
 /// This user's folder for what can be made again, such as compiled plugins.

@@ -122,6 +122,49 @@ pub struct Media {
     pub studio_memory_mib: u64,
     /// Font family of burned-in subtitles.
     pub subtitle_font: String,
+    /// Where files are kept.
+    pub store: MediaStore,
+    /// The bucket, when it is one.
+    pub s3: S3,
+}
+
+/// Where files are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaStore {
+    /// In the data folder.
+    Folder,
+    /// In a bucket.
+    S3,
+}
+
+/// A bucket, and how it is reached.
+#[derive(Debug, Clone, Deserialize)]
+pub struct S3 {
+    /// Its name.
+    pub bucket: String,
+    /// Its region.
+    pub region: String,
+    /// Address of the store; empty: AWS.
+    pub endpoint: String,
+    /// Address of the store for readers; empty: the same.
+    pub public_endpoint: String,
+    /// Address of a CDN; empty: none.
+    pub public_base_url: String,
+    /// Before every key.
+    pub prefix: String,
+    /// Is the bucket named in the path?
+    pub path_style: bool,
+    /// An HTTP proxy; empty: none.
+    pub proxy: String,
+    /// Empty: from the environment.
+    pub access_key_id: SecretString,
+    /// Empty: from the environment.
+    pub secret_access_key: SecretString,
+    /// Empty: from the environment.
+    pub session_token: SecretString,
+    /// Tries of one request.
+    pub attempts: u32,
 }
 
 /// Where plugins are.

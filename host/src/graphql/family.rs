@@ -60,8 +60,9 @@ impl Family {
     }
 
     /// Makes links to files.
-    pub(super) fn link(&self, file: &StoredFile, role: MediaRole) -> Option<String> {
-        self.services.links.link(&file.key, role.file_name())
+    pub(super) async fn link(&self, file: &StoredFile, role: MediaRole) -> Option<String> {
+        let links = &self.services.links;
+        links.link(&file.key, &file.mime, role.file_name()).await
     }
 
     /// A job's steps, in their order.

@@ -228,10 +228,10 @@ impl Job {
     }
 
     async fn link(&self, ctx: &Context<'_>, role: MediaRole) -> Result<Option<Url>, Error> {
-        let file = self.file(ctx, role).await?;
-        Ok(file
-            .and_then(|file| self.0.family.link(file, role))
-            .map(Url::trusted))
+        let Some(file) = self.file(ctx, role).await? else {
+            return Ok(None);
+        };
+        Ok(self.0.family.link(file, role).await.map(Url::trusted))
     }
 }
 

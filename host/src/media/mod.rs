@@ -10,6 +10,7 @@ use std::{
 };
 
 use genvid_media::{Key, Signer, links::Disposition};
+use genvid_s3::S3Store;
 
 pub use assets::JobAssets;
 pub use fetch::{Fetched, StoreError, keep_file, keep_text, keep_url, probe_kind, saved_asset};
@@ -21,6 +22,8 @@ pub struct Links {
     /// Public address of this server.
     base: Arc<str>,
     lifetime: Duration,
+    /// A store that readers ask themselves.
+    direct: Option<S3Store>,
 }
 
 impl Links {
@@ -31,17 +34,31 @@ impl Links {
             signer: Arc::new(signer),
             base: base.trim_end_matches('/').into(),
             lifetime,
+            direct: None,
         }
     }
 
-    /// A link to a file, offered under `name` when it is saved.
+    /// With links to the store itself, past this server, if it is one that readers can ask.
     #[must_use]
-    pub fn link(&self, key: &str, name: &str) -> Option<String> {
+    pub fn direct(mut self, store: Option<S3Store>) -> Self {
+        self.direct = store;
+        self
+    }
+
+    /// A link to a file of type `mime`, offered under `name` when it is saved.
+    pub async fn link(&self, key: &str, mime: &str, name: &str) -> Option<String> {
         let key = Key::parse(key).ok()?;
+        let disposition = Disposition::Download(name.to_owned());
+        if let Some(store) = &self.direct {
+            let link = store
+                .link(&key, &disposition, Some(mime), self.lifetime)
+                .await;
+            return link
+                .inspect_err(|error| tracing::error!(%error, %key, "a link cannot be signed"))
+                .ok();
+        }
         let expires = SystemTime::now() + self.lifetime;
-        let path = self
-            .signer
-            .sign(&key, expires, &Disposition::Download(name.to_owned()));
+        let path = self.signer.sign(&key, expires, &disposition);
         Some(format!("{}{path}", self.base))
     }
 

@@ -1,0 +1,14 @@
+//! The store against servers that this binary starts itself: moto, an independent picture of
+//! AWS that lets everybody in, and s3s, which checks signatures and the ends of links.
+
+#[path = "../../../media/tests/contract/mod.rs"]
+mod contract;
+mod faults;
+mod gate;
+mod kit;
+mod links;
+mod local;
+mod memory;
+mod options;
+mod server;
+mod storage;

@@ -5,9 +5,7 @@ use std::time::Duration;
 use genvid_testkit::{Fault, FaultKind, Vendor};
 use serde_json::{Value, json};
 
-use crate::support::{
-    attempts, client::Client, list, step, text, time_travel::age_open_attempts, world::World,
-};
+use crate::support::{attempts, client::Client, list, step, text, world::World};
 
 const HEYGEN: &str = "POST /v3/videos";
 const KLING: &str = "POST /text-to-video/*";
@@ -148,7 +146,7 @@ async fn records_without_the_call_prove_after_a_while_that_it_never_arrived() {
             attempts(&client.job(&id).await, kind),
             [format!("{vendor} UNCONFIRMED UNKNOWN")]
         );
-        age_open_attempts(&world.database(), LONG_AGO).await;
+        world.database().age_open_attempts(LONG_AGO).await;
         let job = client
             .wait(&id, "done", |job| step(job, kind)["status"] == "SUCCEEDED")
             .await;
@@ -180,7 +178,10 @@ async fn park(world: &World) -> String {
             step(job, "VIDEO")["status"] == "UNCONFIRMED"
         })
         .await;
-    age_open_attempts(&world.database(), Duration::from_secs(3_600)).await;
+    world
+        .database()
+        .age_open_attempts(Duration::from_secs(3_600))
+        .await;
     client.ended(&id, "UNCONFIRMED").await;
     id
 }

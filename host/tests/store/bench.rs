@@ -158,6 +158,7 @@ pub(crate) fn options(place: &servers::Database) -> PostgresOptions {
         url: place.url.as_str().into(),
         owner_url: place.owner_url.as_str().into(),
         role: "genvid_app".to_owned(),
+        worker_role: "genvid_worker".to_owned(),
         max_connections: 8,
         migrate: true,
     }

@@ -2,7 +2,7 @@
 //! test of a contract runs on the embedded database and on PostgreSQL; `security` and
 //! `migrations` are about the server alone.
 
-#[path = "../backend/mod.rs"]
+#[path = "../backend/server.rs"]
 mod backend;
 mod bench;
 

@@ -1,10 +1,18 @@
-//! Migrations of the server: by any number of nodes at once, by the owner alone.
+//! Migrations, and what a start finds: by any number of nodes at once, by the owner alone.
 
-use genvid::adapters::sql::{Database, OpenError, PostgresOptions, migrate_postgres};
+use genvid::{
+    adapters::sql::{Database, OpenError, PostgresOptions, migrate_postgres},
+    ids::UserId,
+    jobs::store::OwnerDecision,
+};
+use sqlx::{
+    Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
 
 use crate::{
     backend,
-    bench::{Bench, options},
+    bench::{Bench, change, job, options, told},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,22 +80,41 @@ async fn one_url_with_every_right_is_enough() {
 
 /// Statements never run as somebody for whom row-level security does not hold.
 #[tokio::test]
-async fn a_role_that_sees_everything_is_refused() {
+async fn roles_that_see_everything_are_refused() {
     let bench = Bench::postgres().await;
-    let (_, place) = bench.server();
-    for (url, why) in [
-        (&place.super_url, "is a superuser"),
-        (&place.owner_url, "owns the tables"),
+    let (server, place) = bench.server();
+    server
+        .sql(
+            "postgres",
+            "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'sees_all') THEN \
+             CREATE ROLE sees_all BYPASSRLS; END IF; END $$; GRANT sees_all TO genvid_web",
+        )
+        .expect("made");
+    for (role, why) in [
+        ("postgres", "is a superuser"),
+        ("sees_all", "has BYPASSRLS"),
+        ("genvid_owner", "owns the tables"),
     ] {
-        let itself = PostgresOptions {
-            url: url.as_str().into(),
-            role: String::new(),
-            ..options(place)
-        };
-        let refused = Database::connect(&itself).await.err().expect("refused");
-        assert!(matches!(refused, OpenError::Unfit { .. }), "{refused:?}");
-        assert!(refused.to_string().contains(why), "{refused}");
+        for (users, worker) in [(role, "genvid_worker"), ("genvid_app", role)] {
+            let wrong = PostgresOptions {
+                // As somebody who may take any role.
+                url: place.super_url.as_str().into(),
+                owner_url: place.super_url.as_str().into(),
+                role: users.to_owned(),
+                worker_role: worker.to_owned(),
+                ..options(place)
+            };
+            let refused = Database::connect(&wrong).await.err().expect("refused");
+            assert!(matches!(refused, OpenError::Unfit { .. }), "{refused:?}");
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
     }
+    let same = PostgresOptions {
+        worker_role: "genvid_app".to_owned(),
+        ..options(place)
+    };
+    let refused = Database::connect(&same).await.err().expect("refused");
+    assert!(refused.to_string().contains("has what"), "{refused}");
 }
 
 #[tokio::test]
@@ -132,7 +159,8 @@ async fn messages_never_show_a_password() {
     let nowhere = PostgresOptions {
         url: "postgres://ann:s3cret@127.0.0.1:1/genvid".into(),
         owner_url: "postgres://ann:s3cret@127.0.0.1:1/genvid".into(),
-        role: String::new(),
+        role: "genvid_app".to_owned(),
+        worker_role: "genvid_worker".to_owned(),
         max_connections: 2,
         migrate: true,
     };
@@ -143,4 +171,102 @@ async fn messages_never_show_a_password() {
     let told = format!("{refused} {refused:?} {nowhere:?}");
     assert!(told.contains("127.0.0.1:1"), "{told}");
     assert!(!told.contains("s3cret"), "{told}");
+}
+
+/// An embedded database of the first version keeps its events, and goes on counting.
+#[tokio::test]
+async fn a_feed_goes_on_after_the_upgrade_that_counts_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("genvid.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal);
+    let mut old = SqliteConnection::connect_with(&options)
+        .await
+        .expect("it opens");
+    sqlx::migrate!("../migrations/sqlite")
+        .run_to(1, &mut old)
+        .await
+        .expect("the first version's tables");
+    let (ann, bob) = (UserId::generate(), UserId::generate());
+    for (user, name) in [(ann, "ann"), (bob, "bob")] {
+        sqlx::query("INSERT INTO users VALUES ($1, $2, $2, 'user', 0)")
+            .bind(user.uuid())
+            .bind(name)
+            .execute(&mut old)
+            .await
+            .expect("a user");
+    }
+    let new = job(ann, "old");
+    sqlx::query(
+        "INSERT INTO jobs (id, owner_id, kind, status, input, idempotency_key, request_hash, \
+         last_seq, deadline, created_at) \
+         VALUES ($1, $2, 'VOICE', 'QUEUED', $3, 'old', x'00', 3, 0, 0)",
+    )
+    .bind(new.job.id.uuid())
+    .bind(ann.uuid())
+    .bind(serde_json::to_string(&new.job.input).expect("JSON"))
+    .execute(&mut old)
+    .await
+    .expect("a job");
+    for (seq, position) in [(1_i64, 4_i64), (2, 5), (3, 9)] {
+        sqlx::query(
+            "INSERT INTO events (position, job_id, owner_id, seq, type, text_delta, at) \
+             VALUES ($1, $2, $3, $4, 'TEXT_DELTA', 'x', 7)",
+        )
+        .bind(position)
+        .bind(new.job.id.uuid())
+        .bind(ann.uuid())
+        .bind(seq)
+        .execute(&mut old)
+        .await
+        .expect("an event");
+    }
+    old.close().await.expect("it closes");
+
+    let database = Database::open(folder.path()).await.expect("it is upgraded");
+    let feed = database.owner_events(ann, 4, 10).await.expect("read");
+    let places: Vec<_> = feed
+        .iter()
+        .map(|event| (event.seq, event.position))
+        .collect();
+    assert_eq!(places, [(2, 5), (3, 9)]);
+    assert_eq!(feed[0].body.text_delta.as_deref(), Some("x"));
+    let (_, events) = database
+        .for_user(ann)
+        .decide(new.job.id, OwnerDecision::Cancel)
+        .await
+        .expect("decided");
+    assert_eq!((events[0].seq, events[0].position), (4, 10));
+    let (_, events) = database
+        .accept_job(job(bob, "new"))
+        .await
+        .expect("accepted");
+    assert_eq!(events[0].position, 1);
+}
+
+/// A connection that dies takes its transaction with it; the next one works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_connections_are_replaced() {
+    let bench = Bench::postgres().await;
+    let (server, place) = bench.server();
+    let (job, claimed) = bench.accept_and_claim(bench.ann).await;
+    for round in 0..3 {
+        server.cut(&place.name).expect("cut");
+        let mut failures = 0;
+        loop {
+            let mut write = change(&claimed);
+            write.events = vec![told(&round.to_string())];
+            match bench.database.apply(write).await {
+                Ok(_) => break,
+                // As many as the pool had connections.
+                Err(_) => failures += 1,
+            }
+            assert!(failures <= 8, "the pool keeps dead connections");
+        }
+    }
+    let log = bench.log(job.id).await;
+    let numbers: Vec<i64> = log.iter().map(|event| event.seq).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
 }

@@ -13,8 +13,11 @@ use genvid_testkit::{Fault, Handle, Options, Profile, Simulators, Vendor};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::backend::{self, Backend};
+
 use super::{
     client::Client,
+    database::Database,
     plugins::{self, Edit},
     server::{self, Launch, Server},
     text,
@@ -33,6 +36,7 @@ pub(crate) struct Setup {
     callbacks: bool,
     edits: Vec<Edit>,
     guest: bool,
+    backend: Backend,
 }
 
 impl Default for Setup {
@@ -51,6 +55,7 @@ impl Default for Setup {
             callbacks: true,
             edits: Vec::new(),
             guest: false,
+            backend: backend::wanted(),
         }
     }
 }
@@ -83,6 +88,12 @@ impl Setup {
         put: &'static str,
     ) -> Self {
         self.edits.push(Edit { id, find, put });
+        self
+    }
+
+    /// With the embedded database, whatever the environment asks for.
+    pub(crate) fn embedded(mut self) -> Self {
+        self.backend = Backend::Embedded;
         self
     }
 
@@ -130,6 +141,8 @@ impl Setup {
             let url = format!("http://127.0.0.1:{port}");
             env.push(("GENVID__SERVER__PUBLIC_URL".to_owned(), url));
         }
+        let database = Database::new(self.backend, &data);
+        env.extend(database.settings());
         env.extend(self.env);
         let launch = Launch {
             plugins: folder.path().join("plugins"),
@@ -146,6 +159,7 @@ impl Setup {
             server: None,
             launch,
             vendors,
+            database,
             keys: AtomicU32::new(0),
             _folder: folder,
         }
@@ -178,6 +192,7 @@ pub(crate) struct World {
     /// How the server is started.
     pub(crate) launch: Launch,
     vendors: Simulators,
+    database: Database,
     keys: AtomicU32,
     _folder: TempDir,
 }
@@ -328,8 +343,8 @@ impl World {
     }
 
     /// The database, for looking into it from outside.
-    pub(crate) fn database(&self) -> PathBuf {
-        self.launch.data.join("genvid.db")
+    pub(crate) fn database(&self) -> Database {
+        self.database.clone()
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -84,7 +83,10 @@ impl Postgres {
             account,
         };
         postgres.launch()?;
-        for role in ["genvid_owner LOGIN CREATEROLE", "genvid_web LOGIN"] {
+        for role in [
+            "genvid_owner LOGIN CREATEROLE",
+            "genvid_web LOGIN NOINHERIT",
+        ] {
             postgres.sql("postgres", &format!("CREATE ROLE {role}"))?;
         }
         Ok(postgres)
@@ -120,9 +122,7 @@ impl Postgres {
     /// # Errors
     /// When the server refuses.
     pub fn database(&self) -> Result<Database, ServerError> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("genvid_{}_{number}", std::process::id());
+        let name = format!("genvid_{}", uuid::Uuid::new_v4().simple());
         self.sql(
             "postgres",
             &format!("CREATE DATABASE {name} OWNER genvid_owner"),

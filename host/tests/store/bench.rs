@@ -175,6 +175,11 @@ async fn user(database: &Database, name: &str) -> UserId {
     database.ensure_user(new).await.expect("a user").id
 }
 
+/// Somebody.
+pub(crate) async fn a_user(database: &Database) -> UserId {
+    user(database, &unique()).await
+}
+
 /// A key that no other job has.
 pub(crate) fn unique() -> String {
     JobId::generate().to_string()

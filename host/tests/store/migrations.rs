@@ -2,8 +2,8 @@
 
 use genvid::{
     adapters::sql::{Database, OpenError, PostgresOptions, migrate_postgres},
-    ids::UserId,
-    jobs::store::OwnerDecision,
+    ids::{NodeId, UserId},
+    jobs::store::{Accepted, OwnerDecision},
 };
 use sqlx::{
     Connection, SqliteConnection,
@@ -12,7 +12,7 @@ use sqlx::{
 
 use crate::{
     backend,
-    bench::{Bench, change, job, options, told},
+    bench::{Bench, LEASE, a_user, change, job, options, told},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -269,4 +269,66 @@ async fn cut_connections_are_replaced() {
     let log = bench.log(job.id).await;
     let numbers: Vec<i64> = log.iter().map(|event| event.seq).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
+}
+
+/// The one user of a managed database: he may create roles, and is no superuser.
+#[tokio::test]
+async fn an_owner_who_may_create_roles_needs_nobody() {
+    let server = backend::server();
+    let place = server.database().expect("a database");
+    let (owner, name) = (format!("owner_of_{}", place.name), &place.name);
+    server
+        .sql("postgres", &format!("CREATE ROLE {owner} LOGIN CREATEROLE"))
+        .expect("made");
+    server
+        .sql(
+            "postgres",
+            &format!("ALTER DATABASE {name} OWNER TO {owner}"),
+        )
+        .expect("given");
+    let url = place.url.replace("genvid_web", &owner);
+    let alone = PostgresOptions {
+        url: url.as_str().into(),
+        owner_url: url.as_str().into(),
+        role: format!("{name}_app"),
+        worker_role: format!("{name}_worker"),
+        ..options(&place)
+    };
+    let database = Database::connect(&alone).await.expect("it starts");
+    let (accepted, _) = database
+        .accept_job(job(a_user(&database).await, "first"))
+        .await
+        .expect("accepted");
+    let Accepted::Created(job) = accepted else {
+        panic!("it is new");
+    };
+    let node = NodeId::generate();
+    let claimed = database
+        .claim_steps(node, LEASE, 10)
+        .await
+        .expect("claimed");
+    assert_eq!(claimed[0].step.job, job.id);
+    // Who may not create roles is told what an administrator has to do.
+    let place = server.database().expect("a database");
+    let refused = PostgresOptions {
+        url: place.url.as_str().into(),
+        owner_url: place.owner_url.replace("genvid_owner", &owner).into(),
+        role: "nobody_made_this".to_owned(),
+        ..options(&place)
+    };
+    server
+        .sql("postgres", &format!("ALTER ROLE {owner} NOCREATEROLE"))
+        .expect("taken");
+    server
+        .sql(
+            "postgres",
+            &format!("ALTER DATABASE {} OWNER TO {owner}", place.name),
+        )
+        .expect("given");
+    let refused = Database::connect(&refused).await.err().expect("refused");
+    let told = refused.to_string();
+    assert!(
+        told.contains("CREATE ROLE \"nobody_made_this\" NOLOGIN"),
+        "{told}"
+    );
 }

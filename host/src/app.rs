@@ -312,6 +312,7 @@ fn postgres(settings: &Settings) -> Option<PostgresOptions> {
         url: wanted.url.clone(),
         owner_url: if owner.is_empty() { url } else { owner }.into(),
         role: wanted.role.clone(),
+        worker_role: wanted.worker_role.clone(),
         max_connections: wanted.max_connections,
         migrate: wanted.migrate_at_start,
     })

@@ -1,12 +1,16 @@
 -- First shape. Locks: none, the tables are new.
 --
--- Who sees what. Statements run as a role that neither owns the tables nor is exempt from
--- row-level security. A transaction says for whom it is by settings that end with it:
---   genvid.user_id = '…'        one user's rows
---   genvid.scope = 'worker'     what the worker needs to move everybody's jobs on
---   genvid.scope = 'identity'   users and tokens, to find out who is calling
--- One that says nothing sees no tenant's row and can write none. After a transaction the
--- settings are empty texts, not NULL.
+-- Who sees what. Statements run as one of two roles that neither own the tables nor are
+-- exempt from row-level security (adapters/sql/roles.rs makes them and gives them their rights):
+--   the application's: the rows of the user that the transaction names by
+--       SET LOCAL genvid.user_id = '…', and with SET LOCAL genvid.scope = 'identity' the users
+--       and tokens, to find out who is calling; without either, no tenant's row;
+--   the worker's: what it needs to move everybody's jobs on.
+-- Two roles, not one policy with OR: an OR hides from the planner that a user's rows come in
+-- the order of an index. After a transaction the settings are empty texts, not NULL.
+--
+-- The policies hold for the owner too. A migration that changes rows therefore says
+-- ALTER TABLE … NO FORCE ROW LEVEL SECURITY first and FORCE last, in its transaction.
 
 CREATE FUNCTION genvid_user() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
     RETURN NULLIF(current_setting('genvid.user_id', TRUE), '')::uuid;
@@ -64,7 +68,11 @@ CREATE TABLE jobs (
     UNIQUE (owner_id, kind, idempotency_key)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX jobs_by_owner ON jobs (owner_id, id DESC);
+CREATE INDEX jobs_by_status ON jobs (owner_id, status, id DESC);
 CREATE INDEX jobs_by_project ON jobs (project_id, id DESC);
+-- Those whose worker has to be told.
+CREATE INDEX jobs_stopping ON jobs (id)
+    WHERE cancel_requested AND status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED');
 
 -- Leases are renewed several times a minute: the same, and lease_until is in no index.
 CREATE TABLE steps (
@@ -88,7 +96,7 @@ CREATE TABLE steps (
     completed_at timestamptz,
     UNIQUE (job_id, position)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
-CREATE INDEX steps_due ON steps (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX steps_free ON steps (due_at) WHERE due_at IS NOT NULL AND lease_owner IS NULL;
 CREATE INDEX steps_leased ON steps (lease_owner) WHERE lease_owner IS NOT NULL;
 
 CREATE TABLE attempts (
@@ -174,8 +182,8 @@ CREATE TABLE installation (
     value bytea NOT NULL
 );
 
--- The policies. Settings are read within a subselect, so once for a statement and not once
--- for a row. FORCE: they hold for the owner too.
+-- The policies of the application's role. Settings are read within a subselect, so once for
+-- a statement and not once for a row.
 
 ALTER TABLE users         ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE access_tokens ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -186,28 +194,20 @@ ALTER TABLE attempts      ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE feeds         ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE events        ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE media         ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+-- Nobody's but the worker's.
 ALTER TABLE callbacks     ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant ON users
-    USING ((SELECT genvid_scope()) = 'identity' OR id = (SELECT genvid_user()));
+    USING (id = (SELECT genvid_user()) OR (SELECT genvid_scope()) = 'identity');
 CREATE POLICY tenant ON access_tokens
-    USING ((SELECT genvid_scope()) = 'identity' OR user_id = (SELECT genvid_user()));
-CREATE POLICY tenant ON projects
-    USING (owner_id = (SELECT genvid_user()));
-CREATE POLICY tenant ON jobs
-    USING ((SELECT genvid_scope()) = 'worker' OR owner_id = (SELECT genvid_user()));
-CREATE POLICY tenant ON feeds
-    USING ((SELECT genvid_scope()) = 'worker' OR owner_id = (SELECT genvid_user()));
-CREATE POLICY tenant ON events
-    USING ((SELECT genvid_scope()) = 'worker' OR owner_id = (SELECT genvid_user()));
-CREATE POLICY tenant ON media
-    USING ((SELECT genvid_scope()) = 'worker' OR owner_id = (SELECT genvid_user()));
+    USING (user_id = (SELECT genvid_user()) OR (SELECT genvid_scope()) = 'identity');
+CREATE POLICY tenant ON projects USING (owner_id = (SELECT genvid_user()));
+CREATE POLICY tenant ON jobs     USING (owner_id = (SELECT genvid_user()));
+CREATE POLICY tenant ON feeds    USING (owner_id = (SELECT genvid_user()));
+CREATE POLICY tenant ON events   USING (owner_id = (SELECT genvid_user()));
+CREATE POLICY tenant ON media    USING (owner_id = (SELECT genvid_user()));
 -- Steps and attempts belong to whom their job belongs: the job's own policy decides.
 CREATE POLICY tenant ON steps
-    USING ((SELECT genvid_scope()) = 'worker'
-           OR EXISTS (SELECT 1 FROM jobs WHERE jobs.id = steps.job_id));
+    USING (EXISTS (SELECT 1 FROM jobs WHERE jobs.id = steps.job_id));
 CREATE POLICY tenant ON attempts
-    USING ((SELECT genvid_scope()) = 'worker'
-           OR EXISTS (SELECT 1 FROM jobs WHERE jobs.id = attempts.job_id));
-CREATE POLICY worker ON callbacks
-    USING ((SELECT genvid_scope()) = 'worker');
+    USING (EXISTS (SELECT 1 FROM jobs WHERE jobs.id = attempts.job_id));

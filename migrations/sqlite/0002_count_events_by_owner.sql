@@ -29,6 +29,12 @@ DROP TABLE events;
 ALTER TABLE feed_events RENAME TO events;
 CREATE UNIQUE INDEX events_by_owner ON events (owner_id, position);
 
--- As the look-up of a vendor's callback asks.
+-- As the statements ask: a vendor's callback, what is free to be claimed, whom a worker has to
+-- stop, jobs of a state.
 DROP INDEX attempts_open;
 CREATE INDEX attempts_open ON attempts (provider, vendor_task) WHERE finished_at IS NULL;
+DROP INDEX steps_due;
+CREATE INDEX steps_free ON steps (due_at) WHERE due_at IS NOT NULL AND lease_owner IS NULL;
+CREATE INDEX jobs_stopping ON jobs (id)
+    WHERE cancel_requested AND status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED');
+CREATE INDEX jobs_by_status ON jobs (owner_id, status, id DESC);

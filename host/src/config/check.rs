@@ -86,6 +86,13 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
         |text| text.is_empty() || url::Url::parse(text).is_ok_and(|url| url.has_host()),
         "must be an absolute URL such as https://genvid.example.com",
     );
+    for key in ["database.role", "database.worker_role"] {
+        checker.text(
+            key,
+            |text| (1..=63).contains(&text.len()) && !text.contains('\0'),
+            "must be the name of a role, 1 to 63 bytes",
+        );
+    }
     for key in ["database.url", "database.owner_url"] {
         checker.secret(
             key,

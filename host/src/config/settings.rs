@@ -87,8 +87,10 @@ pub struct Database {
     pub url: SecretString,
     /// The same as the owner of the tables; empty: `url`.
     pub owner_url: SecretString,
-    /// Role that statements run as; empty: the user of `url`.
+    /// Role of statements for users.
     pub role: String,
+    /// Role of statements for the worker.
+    pub worker_role: String,
     /// Most connections.
     pub max_connections: u32,
     /// Bring the tables up to date at start?

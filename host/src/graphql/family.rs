@@ -179,7 +179,11 @@ impl Family {
                 .or_default(),
         );
         let pages = pages
-            .get_or_try_init(|| self.services.jobs.events_of(self.owner, &self.jobs, after, first))
+            .get_or_try_init(|| {
+                self.services
+                    .jobs
+                    .events_of(self.owner, &self.jobs, after, first)
+            })
             .await
             .map_err(|error: jobs::Error| error::job(ctx, error))?;
         Ok(pages.get(&job).cloned().unwrap_or(Page {

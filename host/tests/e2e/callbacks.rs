@@ -6,9 +6,7 @@ use genvid_testkit::{Fault, FaultKind, Vendor};
 use serde_json::json;
 
 use crate::support::{
-    all_attempts, attempts, step, text,
-    time_travel::age_open_attempts,
-    until,
+    all_attempts, attempts, step, text, until,
     world::{Setup, World},
 };
 
@@ -197,7 +195,10 @@ async fn one_for_a_parked_job_settles_it() {
             step(job, "VIDEO")["status"] == "UNCONFIRMED"
         })
         .await;
-    age_open_attempts(&world.database(), Duration::from_secs(3_600)).await;
+    world
+        .database()
+        .age_open_attempts(Duration::from_secs(3_600))
+        .await;
     client.ended(&id, "UNCONFIRMED").await;
     world.vendor(Vendor::Kling).clear_faults();
     // Kling tells of the task by itself; then it can be looked up.

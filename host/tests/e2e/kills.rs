@@ -10,7 +10,6 @@ use crate::support::{
     files,
     live::{Live, Said},
     text,
-    time_travel::age_open_attempts,
     world::{Setup, WORDS, World},
 };
 
@@ -34,7 +33,7 @@ async fn start() -> World {
 
 async fn die_and_rise(world: &mut World) {
     world.kill();
-    age_open_attempts(&world.database(), DEAD).await;
+    world.database().age_open_attempts(DEAD).await;
     world.start_again().await;
 }
 

@@ -1,10 +1,9 @@
 //! Starting and stopping: a graceful end, a second process, settings that are wrong.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use genvid_testkit::{Fault, FaultKind, Vendor};
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::support::{
     attempts,
@@ -16,18 +15,6 @@ use crate::support::{
 };
 
 const HEYGEN: &str = "POST /v3/videos";
-
-/// Leases that somebody holds.
-async fn leases(database: &Path) -> i64 {
-    let options = SqliteConnectOptions::new().filename(database);
-    let mut connection = SqliteConnection::connect_with(&options)
-        .await
-        .expect("the database opens");
-    sqlx::query_scalar("SELECT COUNT(*) FROM steps WHERE lease_owner IS NOT NULL")
-        .fetch_one(&mut connection)
-        .await
-        .expect("a count")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_end_hands_everything_back() {
@@ -74,7 +61,7 @@ async fn a_graceful_end_hands_everything_back() {
         Said::Cut,
         "a stream that is not complete must not say so"
     );
-    assert_eq!(leases(&world.database()).await, 0);
+    assert_eq!(world.database().leases().await, 0);
 
     world.start_again().await;
     let client = world.client();
@@ -93,7 +80,8 @@ async fn a_graceful_end_hands_everything_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_the_same_data_is_turned_away() {
-    let world = World::start().await;
+    // Processes that share a server are no strangers to each other.
+    let world = Setup::default().embedded().start().await;
     let mut second = world.launch.clone();
     second.port = 0;
     let why = Server::try_start(&second)

@@ -1,15 +1,11 @@
 //! Hundreds of jobs that wait on a slow vendor cost next to nothing.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use genvid_testkit::Vendor;
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::support::{audit::job_ids, client::Client, until, world::Setup};
+use crate::support::{audit::job_ids, client::Client, database::Database, until, world::Setup};
 
 /// Jobs that wait before anything is measured: what a busy server needs once is not counted.
 const FIRST: usize = 100;
@@ -20,24 +16,10 @@ const ALL: usize = FIRST + JOBS;
 /// How long is looked.
 const WINDOW: Duration = Duration::from_secs(6);
 
-/// How many films are at the vendor.
-async fn running(database: &Path) -> i64 {
-    let options = SqliteConnectOptions::new()
-        .filename(database)
-        .read_only(true);
-    let mut connection = SqliteConnection::connect_with(&options)
-        .await
-        .expect("the database opens");
-    sqlx::query_scalar("SELECT COUNT(*) FROM steps WHERE status = 'RUNNING'")
-        .fetch_one(&mut connection)
-        .await
-        .expect("a count")
-}
-
-async fn wait_for(database: &Path, count: usize) {
+async fn wait_for(database: &Database, count: usize) {
     let count = i64::try_from(count).expect("a small number");
     until("all of them wait", || async {
-        (running(database).await == count).then_some(())
+        (database.running().await == count).then_some(())
     })
     .await;
 }

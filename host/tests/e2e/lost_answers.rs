@@ -9,7 +9,6 @@ use crate::support::{
     attempts,
     client::Client,
     files, list, step, text,
-    time_travel::age_open_attempts,
     world::{WORDS, World},
 };
 
@@ -261,7 +260,7 @@ async fn records_without_the_call_prove_after_a_while_that_it_never_arrived() {
             attempts(&client.job(&id).await, kind),
             [format!("{vendor} UNCONFIRMED UNKNOWN")]
         );
-        age_open_attempts(&world.database(), LONG_AGO).await;
+        world.database().age_open_attempts(LONG_AGO).await;
         let job = client
             .wait(&id, "done", |job| step(job, kind)["status"] == "SUCCEEDED")
             .await;
@@ -293,7 +292,10 @@ async fn park(world: &World) -> String {
             step(job, "VIDEO")["status"] == "UNCONFIRMED"
         })
         .await;
-    age_open_attempts(&world.database(), Duration::from_secs(3_600)).await;
+    world
+        .database()
+        .age_open_attempts(Duration::from_secs(3_600))
+        .await;
     client.ended(&id, "UNCONFIRMED").await;
     id
 }

@@ -7,6 +7,8 @@
 //!
 //! The plugins come from `target/plugins`; `cargo xtask plugins` builds them.
 
+#[path = "../backend/mod.rs"]
+mod backend;
 mod callbacks;
 mod commands;
 mod films;

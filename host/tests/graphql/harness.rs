@@ -1,6 +1,7 @@
 //! A schema over a fresh database, with callers.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use futures::{Stream, StreamExt};
 use genvid::{
     accounts::{self, User},
-    adapters::sql::Database,
+    adapters::sql::{Database, PostgresOptions},
     graphql::{self, Caller, Limits, Request, Schema, Services, Variables},
     ids::{AttemptId, JobId, MediaId, NodeId, ProjectId, StepId},
     jobs::{
@@ -31,8 +32,11 @@ use genvid::{
     time,
 };
 use genvid_media::Signer;
+use genvid_testkit::servers;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+
+use crate::backend::{self, Backend};
 
 /// Cost of one request at most, as the server has it.
 pub(crate) const COMPLEXITY: usize = 20_000;
@@ -46,12 +50,14 @@ pub(crate) struct Bench {
     /// Where a worker would listen.
     _nudges: mpsc::UnboundedReceiver<Nudge>,
     _folder: tempfile::TempDir,
+    /// Where the database is, if not in the folder.
+    _server: Option<Arc<servers::Postgres>>,
 }
 
 impl Bench {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let database = Database::open(folder.path()).await.expect("a database");
+        let (database, server) = open(folder.path()).await;
         let accounts = accounts::Service::new(database.clone());
         let (ann, _) = accounts
             .local_user("ann@example.com", None)
@@ -95,6 +101,7 @@ impl Bench {
             bus,
             _nudges: nudges,
             _folder: folder,
+            _server: server,
         }
     }
 
@@ -250,6 +257,25 @@ impl Bench {
             Applied::Lost => panic!("somebody else holds the step"),
         }
     }
+}
+
+/// A fresh database, where the environment asks for it.
+async fn open(folder: &Path) -> (Database, Option<Arc<servers::Postgres>>) {
+    if backend::wanted() == Backend::Embedded {
+        return (Database::open(folder).await.expect("a database"), None);
+    }
+    let server = backend::server();
+    let place = server.database().expect("a database");
+    let options = PostgresOptions {
+        url: place.url.into(),
+        owner_url: place.owner_url.into(),
+        role: "genvid_app".to_owned(),
+        worker_role: "genvid_worker".to_owned(),
+        max_connections: 8,
+        migrate: true,
+    };
+    let database = Database::connect(&options).await.expect("it opens");
+    (database, Some(server))
 }
 
 /// A try of a step, refused or accepted.

@@ -3,6 +3,8 @@
 //! server.
 
 mod access;
+#[path = "../backend/mod.rs"]
+mod backend;
 mod events;
 mod harness;
 mod jobs;

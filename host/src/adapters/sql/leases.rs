@@ -38,14 +38,18 @@ impl Database {
                     lock_free,
                     ..
                 } = connection.dialect();
-                // MATERIALIZED: joined in any other way, the subselect may run more than once
+                // Two look-ups, so that each has an index of its own. MATERIALIZED: joined in any other way, the subselect may run more than once
                 // and lock more than it answers.
                 let rows = query(AssertSqlSafe(format!(
-                    "WITH due AS MATERIALIZED (SELECT id FROM steps WHERE due_at <= {now} \
-                     AND (lease_owner IS NULL OR (lease_until < {now} AND lease_owner <> $1)) \
+                    "WITH abandoned AS MATERIALIZED (SELECT id FROM steps \
+                     WHERE lease_owner <> $1 AND lease_until < {now} AND due_at <= {now} \
+                     ORDER BY due_at LIMIT $3 {lock_free}), \
+                     free AS MATERIALIZED (SELECT id FROM steps \
+                     WHERE lease_owner IS NULL AND due_at <= {now} \
                      ORDER BY due_at LIMIT $3 {lock_free}) \
                      UPDATE steps SET lease_owner = $1, lease_until = {now} + $2 * {millisecond}, \
-                     lease_epoch = lease_epoch + 1 WHERE id IN (SELECT id FROM due) \
+                     lease_epoch = lease_epoch + 1 WHERE id IN \
+                     (SELECT id FROM abandoned UNION ALL SELECT id FROM free LIMIT $3) \
                      RETURNING {STEP}, lease_epoch, \
                      (SELECT owner_id FROM jobs WHERE jobs.id = steps.job_id) AS owner_id, \
                      (SELECT deadline FROM jobs WHERE jobs.id = steps.job_id) AS deadline"

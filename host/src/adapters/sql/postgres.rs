@@ -1,10 +1,9 @@
 //! PostgreSQL: a pool of connections, ordinary transactions, many processes.
 //!
-//! A transaction begins with the tenant it is for, as settings that end with it. The
-//! policies in `migrations/postgres` show a tenant's rows to that tenant alone; a
-//! transaction that names nobody sees none. Nothing of it outlives the transaction, so
-//! neither the pool nor a pooler between here and the server can leak one user's view to
-//! the next.
+//! A transaction begins with its role and the tenant it is for. The policies in
+//! `migrations/postgres` show a tenant's rows to that tenant alone; a transaction that names
+//! nobody sees none. Nothing of it outlives the transaction, so neither the pool nor a pooler
+//! between here and the server can leak one user's view to the next.
 
 use std::{str::FromStr, time::Duration};
 
@@ -16,7 +15,12 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Error, OpenError, clock, database::Scope, query::Connection, roles};
+use super::{
+    Error, OpenError, clock,
+    database::Scope,
+    query::Connection,
+    roles::{self, Roles},
+};
 
 /// Longest statement. All of them are short; one that is not has lost its index.
 const STATEMENT_LIMIT: &str = "30s";
@@ -37,8 +41,10 @@ pub struct Options {
     pub url: SecretString,
     /// The same database as its owner, for migrations.
     pub owner_url: SecretString,
-    /// Role that statements run as; empty: the user of `url`.
+    /// Role of statements for users.
     pub role: String,
+    /// Role of statements for the worker.
+    pub worker_role: String,
     /// Most connections of this process.
     pub max_connections: u32,
     /// Bring the tables up to date when they are not?
@@ -49,6 +55,7 @@ pub struct Options {
 #[derive(Clone)]
 pub(super) struct Postgres {
     pool: PgPool,
+    roles: Roles,
 }
 
 impl Postgres {
@@ -62,15 +69,11 @@ impl Postgres {
             }
             migrate(options).await?;
         }
-        let role = options.role.clone();
-        let mut settings = vec![
+        let roles = options.roles();
+        let limits = [
             ("statement_timeout", STATEMENT_LIMIT),
             ("idle_in_transaction_session_timeout", IDLE_LIMIT),
         ];
-        if !role.is_empty() {
-            // As a start-up option it is what RESET ROLE goes back to.
-            settings.push(("role", &role));
-        }
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(ACQUIRE_LIMIT)
@@ -83,7 +86,7 @@ impl Postgres {
                     Ok(true)
                 })
             })
-            .connect_with(target.options.clone().options(settings))
+            .connect_with(target.options.clone().options(limits))
             .await
             .map_err(|source| target.failed(source))?;
         {
@@ -91,7 +94,8 @@ impl Postgres {
                 .acquire()
                 .await
                 .map_err(|source| target.failed(source))?;
-            roles::check(&mut connection)
+            roles
+                .check(&mut connection)
                 .await
                 .map_err(|source| target.failed(source))?
                 .map_err(|reason| target.unfit(reason))?;
@@ -99,12 +103,12 @@ impl Postgres {
         clock::follow(&pool)
             .await
             .map_err(|source| target.failed(source))?;
-        Ok(Self { pool })
+        Ok(Self { pool, roles })
     }
 
     /// A transaction that only reads. It ends when it is dropped.
     pub(super) async fn read(&self, scope: Scope) -> Result<Connection, Error> {
-        let transaction = self.pool.begin_with(begin("READ ONLY", scope)).await?;
+        let transaction = self.pool.begin_with(self.begin("READ ONLY", scope)).await?;
         Ok(Connection::Postgres(transaction))
     }
 
@@ -114,7 +118,7 @@ impl Postgres {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
-        let transaction = self.pool.begin_with(begin("", scope)).await?;
+        let transaction = self.pool.begin_with(self.begin("", scope)).await?;
         let mut connection = Connection::Postgres(transaction);
         let value = work(&mut connection).await?;
         if let Connection::Postgres(transaction) = connection {
@@ -122,20 +126,33 @@ impl Postgres {
         }
         Ok(value)
     }
+
+    /// Begins a transaction for somebody, in one message to the server.
+    fn begin(&self, mode: &'static str, scope: Scope) -> AssertSqlSafe<String> {
+        let role = match scope {
+            Scope::Worker => &self.roles.worker,
+            Scope::Nobody | Scope::User(_) | Scope::Identity => &self.roles.users,
+        };
+        let tenant = match scope {
+            Scope::Nobody | Scope::Worker => String::new(),
+            // The text of a UUID needs no quoting.
+            Scope::User(user) => format!("; SET LOCAL genvid.user_id = '{}'", user.uuid()),
+            Scope::Identity => "; SET LOCAL genvid.scope = 'identity'".to_owned(),
+        };
+        AssertSqlSafe(format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED {mode}; SET LOCAL ROLE {}{tenant}",
+            roles::quote(role)
+        ))
+    }
 }
 
-/// Begins a transaction for somebody, in one message to the server.
-fn begin(mode: &'static str, scope: Scope) -> AssertSqlSafe<String> {
-    let tenant = match scope {
-        Scope::Nobody => String::new(),
-        // The text of a UUID needs no quoting.
-        Scope::User(user) => format!("; SET LOCAL genvid.user_id = '{}'", user.uuid()),
-        Scope::Identity => "; SET LOCAL genvid.scope = 'identity'".to_owned(),
-        Scope::Worker => "; SET LOCAL genvid.scope = 'worker'".to_owned(),
-    };
-    AssertSqlSafe(format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED {mode}{tenant}"
-    ))
+impl Options {
+    fn roles(&self) -> Roles {
+        Roles {
+            users: self.role.clone(),
+            worker: self.worker_role.clone(),
+        }
+    }
 }
 
 /// Brings the tables up to date and gives the role its rights. Any number of processes may
@@ -161,7 +178,9 @@ pub async fn migrate(options: &Options) -> Result<(), OpenError> {
             place: target.place.clone(),
             source,
         })?;
-    roles::grant(&mut connection, &options.role, &user)
+    options
+        .roles()
+        .grant(&mut connection, &user)
         .await
         .map_err(failed)?
         .map_err(|reason| target.unfit(reason))?;
@@ -175,7 +194,7 @@ fn migrations() -> Migrator {
     migrations
 }
 
-/// Whether a migration of this version is missing, or the role for statements is not there.
+/// Whether a migration of this version is missing, or a role is not as it should be.
 async fn is_behind(options: &Options, target: &Target) -> Result<bool, OpenError> {
     let mut connection = target.open().await?;
     let failed = |source| target.failed(source);
@@ -189,7 +208,9 @@ async fn is_behind(options: &Options, target: &Target) -> Result<bool, OpenError
             number / 10_000
         )));
     }
-    let usable = roles::is_usable(&mut connection, &options.role)
+    let usable = options
+        .roles()
+        .are_ready(&mut connection)
         .await
         .map_err(failed)?;
     if !usable {

@@ -2,11 +2,11 @@
 
 pub(crate) mod audit;
 pub(crate) mod client;
+pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod live;
 pub(crate) mod plugins;
 pub(crate) mod server;
-pub(crate) mod time_travel;
 pub(crate) mod world;
 
 use std::{

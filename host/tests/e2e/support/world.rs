@@ -13,8 +13,11 @@ use genvid_testkit::{Fault, Handle, Options, Profile, Simulators, Vendor};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::backend::{self, Backend};
+
 use super::{
     client::Client,
+    database::Database,
     plugins::{self, Edit},
     server::{self, Launch, Server},
     text,
@@ -35,6 +38,7 @@ pub(crate) struct Setup {
     /// First and longest wait between two polls, in milliseconds; nothing: as shipped.
     polls: Option<(u32, u32)>,
     guest: bool,
+    backend: Backend,
 }
 
 impl Default for Setup {
@@ -54,6 +58,7 @@ impl Default for Setup {
             edits: Vec::new(),
             polls: Some((300, 500)),
             guest: false,
+            backend: backend::wanted(),
         }
     }
 }
@@ -95,6 +100,12 @@ impl Setup {
     /// seconds; simulated ones are quicker, so that other worlds ask sooner.
     pub(crate) fn with_shipped_plugins(mut self) -> Self {
         self.polls = None;
+        self
+    }
+
+    /// With the embedded database, whatever the environment asks for.
+    pub(crate) fn embedded(mut self) -> Self {
+        self.backend = Backend::Embedded;
         self
     }
 
@@ -147,6 +158,8 @@ impl Setup {
             let url = format!("http://127.0.0.1:{port}");
             env.push(("GENVID__SERVER__PUBLIC_URL".to_owned(), url));
         }
+        let database = Database::new(self.backend, &data);
+        env.extend(database.settings());
         env.extend(self.env);
         let launch = Launch {
             plugins: folder.path().join("plugins"),
@@ -163,6 +176,7 @@ impl Setup {
             server: None,
             launch,
             vendors,
+            database,
             keys: AtomicU32::new(0),
             _folder: folder,
         }
@@ -201,6 +215,7 @@ pub(crate) struct World {
     /// How the server is started.
     pub(crate) launch: Launch,
     vendors: Simulators,
+    database: Database,
     keys: AtomicU32,
     _folder: TempDir,
 }
@@ -351,8 +366,8 @@ impl World {
     }
 
     /// The database, for looking into it from outside.
-    pub(crate) fn database(&self) -> PathBuf {
-        self.launch.data.join("genvid.db")
+    pub(crate) fn database(&self) -> Database {
+        self.database.clone()
     }
 }
 

@@ -1,9 +1,11 @@
 //! Private instances of the servers that a grown-up Genvid uses: on free ports, in temporary
 //! folders, gone when dropped or when the test that started them dies.
 
+mod postgres;
 mod process;
 mod redis;
 
+pub use postgres::{Database, Postgres};
 pub use redis::Redis;
 
 /// Why a server could not be started or asked.

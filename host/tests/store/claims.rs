@@ -1,0 +1,189 @@
+//! Claims: one holder at a time, for as long as its lease.
+
+use std::{collections::HashSet, time::Duration};
+
+use genvid::{
+    ids::{NodeId, StepId},
+    jobs::{
+        model::StepStatus,
+        store::{Claimed, OwnerDecision},
+    },
+};
+
+use crate::bench::{Bench, LEASE, change, job, later, unique};
+
+const SHORT: Duration = Duration::from_millis(30);
+
+pub(crate) async fn each_due_step_is_claimed_once(bench: Bench) {
+    let mut wanted = HashSet::new();
+    for _ in 0..60 {
+        wanted.insert(bench.accept(bench.ann).await.id);
+    }
+    let other = bench.another_node().await;
+    let claimers = (0..4).map(|n| {
+        let database = if n % 2 == 0 {
+            bench.database.clone()
+        } else {
+            other.clone()
+        };
+        tokio::spawn(async move {
+            let node = NodeId::generate();
+            let (mut mine, mut empty) = (Vec::new(), 0);
+            while empty < 3 {
+                let claimed = database.claim_steps(node, LEASE, 7).await.expect("claimed");
+                assert!(claimed.len() <= 7, "a batch has its limit");
+                empty = if claimed.is_empty() { empty + 1 } else { 0 };
+                mine.extend(claimed);
+            }
+            mine
+        })
+    });
+    let claimed: Vec<Claimed> = futures::future::join_all(claimers)
+        .await
+        .into_iter()
+        .flat_map(|mine| mine.expect("it ran"))
+        .collect();
+    let steps: HashSet<StepId> = claimed.iter().map(|claimed| claimed.step.id).collect();
+    assert_eq!((claimed.len(), steps.len()), (60, 60));
+    assert_eq!(
+        claimed.iter().map(|c| c.step.job).collect::<HashSet<_>>(),
+        wanted
+    );
+    assert!(
+        claimed
+            .iter()
+            .all(|c| c.owner == bench.ann && c.fence.epoch == 1)
+    );
+}
+
+pub(crate) async fn what_is_not_due_is_left(bench: Bench) {
+    let mut new = job(bench.ann, &unique());
+    new.steps[0].due_at = Some(later());
+    bench.accept_as(new).await;
+    assert!(bench.claim(NodeId::generate(), LEASE).await.is_empty());
+    let (_, claimed) = bench.accept_and_claim(bench.ann).await;
+    let mut done = change(&claimed);
+    done.step.status = StepStatus::Succeeded;
+    done.step.due_at = None;
+    done.keep_lease = false;
+    bench.done(done).await;
+    assert!(bench.claim(NodeId::generate(), LEASE).await.is_empty());
+}
+
+pub(crate) async fn the_oldest_come_first(bench: Bench) {
+    let first = bench.accept(bench.ann).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let second = bench.accept(bench.bob).await;
+    for wanted in [first, second] {
+        let claimed = bench
+            .database
+            .claim_steps(NodeId::generate(), LEASE, 1)
+            .await;
+        let claimed = claimed.expect("claimed");
+        assert_eq!(claimed.len(), 1);
+        assert_eq!(claimed[0].step.job, wanted.id);
+        assert_eq!(claimed[0].deadline, wanted.deadline);
+    }
+}
+
+pub(crate) async fn a_lease_that_ran_out_goes_to_others(bench: Bench) {
+    bench.accept(bench.ann).await;
+    let (one, two) = (NodeId::generate(), NodeId::generate());
+    let first = bench.claim(one, SHORT).await;
+    assert_eq!(first.len(), 1);
+    assert!(bench.claim(two, LEASE).await.is_empty(), "it is held");
+    tokio::time::sleep(SHORT * 2).await;
+    assert!(
+        bench.claim(one, LEASE).await.is_empty(),
+        "it is in its own memory"
+    );
+    let second = bench.claim(two, LEASE).await;
+    assert_eq!(second.len(), 1);
+    assert_eq!(second[0].step.id, first[0].step.id);
+    assert_eq!(second[0].fence.epoch, first[0].fence.epoch + 1);
+}
+
+pub(crate) async fn a_renewed_lease_stays(bench: Bench) {
+    bench.accept(bench.ann).await;
+    let (one, two) = (NodeId::generate(), NodeId::generate());
+    assert_eq!(bench.claim(one, SHORT).await.len(), 1);
+    let asked = bench
+        .database
+        .renew_leases(one, LEASE)
+        .await
+        .expect("renewed");
+    assert!(asked.is_empty());
+    tokio::time::sleep(SHORT * 2).await;
+    assert!(bench.claim(two, LEASE).await.is_empty());
+    // Renewing changes nobody's right to write.
+    bench
+        .database
+        .renew_leases(two, LEASE)
+        .await
+        .expect("renewed");
+    assert!(bench.claim(two, LEASE).await.is_empty());
+}
+
+pub(crate) async fn leases_that_are_handed_back_are_free_at_once(bench: Bench) {
+    for _ in 0..3 {
+        bench.accept(bench.ann).await;
+    }
+    let (one, two) = (NodeId::generate(), NodeId::generate());
+    assert_eq!(bench.claim(one, LEASE).await.len(), 3);
+    assert_eq!(
+        bench.database.release_leases(two).await.expect("released"),
+        0
+    );
+    assert_eq!(
+        bench.database.release_leases(one).await.expect("released"),
+        3
+    );
+    assert_eq!(bench.claim(two, LEASE).await.len(), 3);
+}
+
+pub(crate) async fn only_others_lose_their_leases_at_a_start(bench: Bench) {
+    let (one, two) = (NodeId::generate(), NodeId::generate());
+    bench.accept(bench.ann).await;
+    assert_eq!(bench.claim(one, LEASE).await.len(), 1);
+    bench.accept(bench.ann).await;
+    assert_eq!(bench.claim(two, LEASE).await.len(), 1);
+    let count = bench.database.expire_foreign_leases(two).await;
+    assert_eq!(count.expect("expired"), 1);
+    assert_eq!(bench.claim(NodeId::generate(), LEASE).await.len(), 1);
+}
+
+pub(crate) async fn renewing_tells_who_asked_to_stop(bench: Bench) {
+    let (job, claimed) = bench.accept_and_claim(bench.ann).await;
+    bench.accept_and_claim(bench.ann).await;
+    let database = bench.database.for_user(bench.ann);
+    database
+        .decide(job.id, OwnerDecision::Cancel)
+        .await
+        .expect("decided");
+    let asked = bench.database.renew_leases(claimed.fence.node, LEASE).await;
+    assert_eq!(asked.expect("renewed"), [claimed.step.id]);
+}
+
+pub(crate) async fn a_step_is_woken_unless_somebody_holds_it(bench: Bench) {
+    let (_, claimed) = bench.accept_and_claim(bench.ann).await;
+    let mut waits = change(&claimed);
+    waits.step.status = StepStatus::Running;
+    waits.step.due_at = Some(later());
+    waits.keep_lease = false;
+    bench.done(waits).await;
+    assert!(bench.claim(NodeId::generate(), LEASE).await.is_empty());
+    bench
+        .database
+        .wake_step(claimed.step.id)
+        .await
+        .expect("woken");
+    let again = bench.claim(NodeId::generate(), LEASE).await;
+    assert_eq!(again.len(), 1);
+    let before = bench.steps(claimed.step.job).await;
+    bench
+        .database
+        .wake_step(claimed.step.id)
+        .await
+        .expect("left alone");
+    assert_eq!(bench.steps(claimed.step.job).await, before);
+}

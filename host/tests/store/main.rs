@@ -1,0 +1,75 @@
+//! The contract of the database adapter: what jobs rely on, whichever database it is. Every
+//! test of a contract runs on the embedded database and on PostgreSQL; `security` and
+//! `migrations` are about the server alone.
+
+#[path = "../backend/server.rs"]
+mod backend;
+mod bench;
+
+mod accepting;
+mod accounts;
+mod callbacks;
+mod claims;
+mod deciding;
+mod events;
+mod fencing;
+mod migrations;
+mod reading;
+mod security;
+
+/// Each test on both databases.
+macro_rules! contract {
+    ($($module:ident::$name:ident,)+) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$module::$name(super::bench::Bench::embedded().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$module::$name(super::bench::Bench::postgres().await).await;
+            })+
+        }
+    };
+}
+
+contract! {
+    accepting::a_job_its_plan_and_its_first_event_come_together,
+    accepting::the_same_request_answers_the_first_job,
+    accepting::of_many_at_once_with_one_key_one_is_accepted,
+    accepting::what_is_stored_comes_back,
+    accounts::an_address_is_one_user,
+    accounts::a_token_leads_to_its_owner,
+    accounts::a_fact_of_the_installation_is_settled_once,
+    callbacks::a_delivery_is_kept_once,
+    callbacks::an_open_attempt_is_found_by_reference_or_task,
+    claims::each_due_step_is_claimed_once,
+    claims::what_is_not_due_is_left,
+    claims::the_oldest_come_first,
+    claims::a_lease_that_ran_out_goes_to_others,
+    claims::a_renewed_lease_stays,
+    claims::leases_that_are_handed_back_are_free_at_once,
+    claims::only_others_lose_their_leases_at_a_start,
+    claims::renewing_tells_who_asked_to_stop,
+    claims::a_step_is_woken_unless_somebody_holds_it,
+    deciding::a_cancel_is_written_once,
+    deciding::a_cancel_wakes_what_is_parked,
+    deciding::a_retry_begins_a_new_round,
+    deciding::a_retry_goes_on_with_what_was_bought,
+    deciding::cancels_and_moves_do_not_stop_each_other,
+    events::numbers_have_no_gaps_whoever_writes,
+    events::a_feed_misses_nothing_while_many_write,
+    events::feeds_of_users_are_apart,
+    events::logs_are_read_in_pages,
+    fencing::who_lost_the_lease_writes_nothing,
+    fencing::the_next_step_goes_along,
+    fencing::a_job_that_is_over_stays_so,
+    fencing::a_failed_write_leaves_nothing,
+    reading::pages_are_stable_while_jobs_come,
+    reading::filters_narrow_a_list,
+    reading::a_strangers_job_is_as_good_as_missing,
+    reading::projects_are_kept_changed_and_hidden,
+    reading::a_handle_for_nobody_is_refused,
+}

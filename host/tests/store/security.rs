@@ -1,0 +1,332 @@
+//! Row-level security, seen from the role that statements run as.
+
+use std::collections::BTreeSet;
+
+use genvid::{jobs::store::MediaRole, time};
+use genvid_testkit::servers;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+
+use crate::bench::{Bench, attempt, change, file, project, told, with_attempt};
+
+/// Tables without rows of tenants.
+const SHARED: [&str; 2] = ["_sqlx_migrations", "installation"];
+
+/// One row at least in every table, for both users.
+async fn filled() -> Bench {
+    let bench = Bench::postgres().await;
+    for owner in [bench.ann, bench.bob] {
+        bench
+            .database
+            .insert_project(project(owner, "Shelf"))
+            .await
+            .expect("kept");
+        let (_, claimed) = bench.accept_and_claim(owner).await;
+        let mut write = with_attempt(change(&claimed), attempt(&claimed.step, 1));
+        write.events = vec![told("begun")];
+        write.media = vec![(owner, MediaRole::Voice, file())];
+        bench.done(write).await;
+        let hash = owner.uuid().as_bytes().to_vec();
+        bench
+            .database
+            .add_token(owner, hash, "test".to_owned(), time::now())
+            .await
+            .expect("kept");
+        bench
+            .database
+            .keep_callback(
+                "heygen".to_owned(),
+                owner.to_string(),
+                Vec::new(),
+                time::now(),
+            )
+            .await
+            .expect("kept");
+    }
+    bench
+}
+
+/// A connection as one of the roles that statements run as.
+async fn connect(place: &servers::Database, role: &str) -> PgConnection {
+    let options: PgConnectOptions = place.url.parse().expect("a URL");
+    PgConnection::connect_with(&options.options([("role", role)]))
+        .await
+        .expect("it connects")
+}
+
+/// Every table of tenants, and the name of the column that says whose a row is, if it has one.
+fn tables(server: &servers::Postgres, place: &servers::Database) -> Vec<(String, Option<String>)> {
+    let listed = server
+        .sql(
+            &place.name,
+            "SELECT relname, (SELECT attname FROM pg_attribute WHERE attrelid = pg_class.oid \
+             AND attname IN ('owner_id', 'user_id')) FROM pg_class \
+             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY 1",
+        )
+        .expect("listed");
+    listed
+        .lines()
+        .filter_map(|line| line.split_once('|'))
+        .filter(|(table, _)| !SHARED.contains(table))
+        .map(|(table, owner)| {
+            let owner = match (table, owner) {
+                ("users", _) => Some("id".to_owned()),
+                (_, "") => None,
+                (_, owner) => Some(owner.to_owned()),
+            };
+            (table.to_owned(), owner)
+        })
+        .collect()
+}
+
+async fn count(connection: &mut PgConnection, sql: String) -> i64 {
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await
+        .expect("counted")
+}
+
+#[tokio::test]
+async fn every_table_of_tenants_is_locked_up() {
+    let bench = Bench::postgres().await;
+    let (server, place) = bench.server();
+    let open = server
+        .sql(
+            &place.name,
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+             AND relkind IN ('r', 'p') AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY 1",
+        )
+        .expect("listed");
+    assert_eq!(open.lines().collect::<Vec<_>>(), SHARED);
+    let names: BTreeSet<String> = tables(server, place)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    for wanted in [
+        "users",
+        "access_tokens",
+        "projects",
+        "jobs",
+        "steps",
+        "attempts",
+        "events",
+        "feeds",
+        "media",
+        "callbacks",
+    ] {
+        assert!(names.contains(wanted), "{wanted} is not among {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_sees_nothing_and_users_see_their_own() {
+    let bench = filled().await;
+    let (server, place) = bench.server();
+    let mut connection = connect(place, "genvid_app").await;
+    for (table, owner) in tables(server, place) {
+        let all = format!("SELECT count(*) FROM {table}");
+        let there = server.sql(&place.name, &all).expect("counted");
+        assert_ne!(there.trim(), "0", "{table} has no rows to hide");
+        if table == "callbacks" {
+            // Not a matter of rows: users have no business there at all.
+            let refused = sqlx::query(AssertSqlSafe(all))
+                .execute(&mut connection)
+                .await;
+            let refused = refused.expect_err("refused").to_string();
+            assert!(refused.contains("permission denied"), "{refused}");
+            continue;
+        }
+        assert_eq!(
+            count(&mut connection, all.clone()).await,
+            0,
+            "nobody sees {table}"
+        );
+        for (user, other) in [(bench.ann, bench.bob), (bench.bob, bench.ann)] {
+            let mut transaction = connection.begin().await.expect("begun");
+            sqlx::query("SELECT set_config('genvid.user_id', $1, TRUE)")
+                .bind(user.uuid().to_string())
+                .execute(&mut *transaction)
+                .await
+                .expect("set");
+            let seen = count(&mut transaction, all.clone()).await;
+            match &owner {
+                Some(column) => {
+                    assert_ne!(seen, 0, "{user} does not see own rows of {table}");
+                    let strange = format!("{all} WHERE {column} <> '{}'", user.uuid());
+                    assert_eq!(count(&mut transaction, strange).await, 0, "of {table}");
+                }
+                None => {
+                    assert_ne!(seen, 0, "{user} does not see own rows of {table}");
+                    let strange = server
+                        .sql(
+                            &place.name,
+                            &format!(
+                                "SELECT string_agg(quote_literal(id), ',') FROM jobs \
+                                 WHERE owner_id = '{}'",
+                                other.uuid()
+                            ),
+                        )
+                        .expect("listed");
+                    let strange = format!("{all} WHERE job_id IN ({})", strange.trim());
+                    assert_eq!(count(&mut transaction, strange).await, 0, "of {table}");
+                }
+            }
+            transaction.rollback().await.expect("ended");
+            // The setting ended with its transaction.
+            assert_eq!(
+                count(&mut connection, all.clone()).await,
+                0,
+                "{table} afterwards"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_owner_of_the_tables_is_held_to_it_too() {
+    let bench = filled().await;
+    let (server, place) = bench.server();
+    let options: PgConnectOptions = place.owner_url.parse().expect("a URL");
+    let mut owner = PgConnection::connect_with(&options)
+        .await
+        .expect("it connects");
+    for (table, _) in tables(server, place) {
+        assert_eq!(
+            count(&mut owner, format!("SELECT count(*) FROM {table}")).await,
+            0,
+            "{table}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rows_cannot_be_written_for_somebody_else() {
+    let bench = filled().await;
+    let (_, place) = bench.server();
+    let mut connection = connect(place, "genvid_app").await;
+    let insert = format!(
+        "INSERT INTO projects (id, owner_id, name, product_name, product_description, \
+         product_images, created_at, updated_at) \
+         VALUES (gen_random_uuid(), '{}', 'x', '', '', '[]', now(), now())",
+        bench.bob.uuid()
+    );
+    for tenant in [None, Some(bench.ann)] {
+        let mut transaction = connection.begin().await.expect("begun");
+        if let Some(user) = tenant {
+            sqlx::query("SELECT set_config('genvid.user_id', $1, TRUE)")
+                .bind(user.uuid().to_string())
+                .execute(&mut *transaction)
+                .await
+                .expect("set");
+        }
+        let refused = sqlx::query(AssertSqlSafe(insert.clone()))
+            .execute(&mut *transaction)
+            .await
+            .expect_err("refused");
+        assert!(
+            refused.to_string().contains("row-level security"),
+            "{refused}"
+        );
+        transaction.rollback().await.expect("ended");
+    }
+    let mut transaction = connection.begin().await.expect("begun");
+    sqlx::query("SELECT set_config('genvid.user_id', $1, TRUE)")
+        .bind(bench.ann.uuid().to_string())
+        .execute(&mut *transaction)
+        .await
+        .expect("set");
+    let touched = sqlx::query("UPDATE jobs SET status = 'CANCELED'")
+        .execute(&mut *transaction)
+        .await
+        .expect("own rows only");
+    assert_eq!(touched.rows_affected(), 1);
+    let given = sqlx::query("UPDATE jobs SET owner_id = $1")
+        .bind(bench.bob.uuid())
+        .execute(&mut *transaction)
+        .await
+        .expect_err("refused");
+    assert!(given.to_string().contains("row-level security"), "{given}");
+}
+
+#[tokio::test]
+async fn the_worker_sees_all_jobs_and_no_accounts() {
+    let bench = filled().await;
+    let (server, place) = bench.server();
+    let mut connection = connect(place, "genvid_worker").await;
+    for (table, _) in tables(server, place) {
+        let all = format!("SELECT count(*) FROM {table}");
+        if ["users", "access_tokens", "projects"].contains(&table.as_str()) {
+            let refused = sqlx::query(AssertSqlSafe(all))
+                .execute(&mut connection)
+                .await;
+            let refused = refused.expect_err("refused").to_string();
+            assert!(refused.contains("permission denied"), "{table}: {refused}");
+        } else {
+            let there = server.sql(&place.name, &all).expect("counted");
+            let seen = count(&mut connection, all).await;
+            assert_eq!(seen.to_string(), there.trim(), "{table}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
+    let bench = filled().await;
+    let (server, place) = bench.server();
+    let rights = |role: &str, table: &str| {
+        let sql = format!(
+            "SELECT string_agg(privilege_type, ' ' ORDER BY privilege_type) \
+             FROM information_schema.role_table_grants \
+             WHERE grantee = '{role}' AND table_name = '{table}'"
+        );
+        let listed = server.sql(&place.name, &sql).expect("listed");
+        listed.trim().to_owned()
+    };
+    let (users, worker) = ("genvid_app", "genvid_worker");
+    for (table, for_users, for_worker) in [
+        ("users", "INSERT SELECT UPDATE", ""),
+        ("access_tokens", "INSERT SELECT UPDATE", ""),
+        ("projects", "INSERT SELECT UPDATE", ""),
+        ("jobs", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
+        ("steps", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
+        ("attempts", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
+        ("feeds", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
+        ("events", "INSERT SELECT", "INSERT SELECT"),
+        ("media", "INSERT SELECT", "INSERT SELECT"),
+        ("callbacks", "", "INSERT SELECT"),
+        ("installation", "INSERT SELECT", ""),
+        ("_sqlx_migrations", "", ""),
+    ] {
+        assert_eq!(rights(users, table), for_users, "{table}");
+        assert_eq!(rights(worker, table), for_worker, "{table}");
+    }
+    for (table, _) in tables(server, place) {
+        for role in [users, worker] {
+            let rights = rights(role, &table);
+            assert!(!rights.contains("DELETE"), "{table}: {rights}");
+            assert!(!rights.contains("TRUNCATE"), "{table}: {rights}");
+        }
+    }
+}
+
+/// The functions of the adapter, as one user, over another's rows.
+#[tokio::test]
+async fn a_handle_of_a_user_reads_that_users_rows_only() {
+    let bench = filled().await;
+    let job = bench.accept(bench.ann).await;
+    let (ann, bob) = (
+        bench.database.for_user(bench.ann),
+        bench.database.for_user(bench.bob),
+    );
+    assert_eq!(ann.steps_of(&[job.id]).await.expect("read").len(), 2);
+    assert!(bob.steps_of(&[job.id]).await.expect("read").is_empty());
+    assert!(bob.attempts_of(&[job.id]).await.expect("read").is_empty());
+    assert!(bob.media_of(&[job.id]).await.expect("read").is_empty());
+    assert!(
+        bob.job_events(job.id, 0, 10)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+    assert!(bob.get_job(job.id).await.is_err());
+    assert!(ann.get_job(job.id).await.is_ok());
+}

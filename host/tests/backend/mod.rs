@@ -1,24 +1,24 @@
-//! Which database tests run on. `GENVID_TEST_BACKEND=postgres` runs a suite on PostgreSQL
-//! that otherwise runs on the embedded database.
+//! Which backends tests run on. `GENVID_TEST_BACKEND=servers` runs a suite on PostgreSQL,
+//! Redis and S3 that otherwise runs on what is embedded.
 
 mod server;
 
 pub(crate) use server::server;
 
-/// A database to run tests on.
+/// What to run tests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// A file.
+    /// Files, and one process.
     Embedded,
-    /// A server.
-    Postgres,
+    /// PostgreSQL, and where a suite needs them Redis and S3.
+    Servers,
 }
 
 /// What the environment asks for.
 pub(crate) fn wanted() -> Backend {
     match std::env::var("GENVID_TEST_BACKEND").as_deref() {
         Err(_) | Ok("" | "embedded") => Backend::Embedded,
-        Ok("postgres") => Backend::Postgres,
-        Ok(other) => panic!("GENVID_TEST_BACKEND is embedded or postgres, not {other:?}"),
+        Ok("servers") => Backend::Servers,
+        Ok(other) => panic!("GENVID_TEST_BACKEND is embedded or servers, not {other:?}"),
     }
 }

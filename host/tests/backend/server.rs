@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use genvid_testkit::servers::Postgres;
+use genvid_testing::Postgres;
 
 /// The server of this process's tests; it ends with the last test that holds it.
 pub(crate) fn server() -> Arc<Postgres> {

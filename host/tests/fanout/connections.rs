@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use genvid_testkit::servers;
+use genvid_testing as servers;
 
 use crate::support::{Node, World, redis};
 

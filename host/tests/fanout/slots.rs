@@ -14,7 +14,7 @@ use genvid::{
     jobs::remote::Nudge,
     providers::{Gate, Slot},
 };
-use genvid_testkit::servers;
+use genvid_testing as servers;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::support::{PATIENCE, PLACE_LIFE, places, redis};

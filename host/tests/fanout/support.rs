@@ -22,7 +22,7 @@ use genvid::{
     providers::Places,
     time,
 };
-use genvid_testkit::servers;
+use genvid_testing as servers;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,

@@ -32,7 +32,7 @@ use genvid::{
     time,
 };
 use genvid_media::Signer;
-use genvid_testkit::servers;
+use genvid_testing as servers;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

@@ -17,7 +17,7 @@ use genvid::{
     projects::Project,
     time::{self, Timestamp},
 };
-use genvid_testkit::servers;
+use genvid_testing as servers;
 use serde_json::json;
 
 use crate::backend;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use genvid::{jobs::store::MediaRole, time};
-use genvid_testkit::servers;
+use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::bench::{Bench, attempt, change, file, project, told, with_attempt};

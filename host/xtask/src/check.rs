@@ -3,11 +3,13 @@
 use crate::process::{command, followed, succeeds};
 use crate::setup::{self, Extent};
 use crate::{codegen, conformance, launch, plugins, tidy};
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::fmt;
+use std::io::{BufRead as _, BufReader};
 use std::ops::AddAssign;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Child, ExitCode, Stdio};
 use std::time::Instant;
 
 #[derive(Debug, Args, Default)]
@@ -32,6 +34,8 @@ enum Part {
     Clippy,
     /// The tests: cargo nextest run.
     Tests,
+    /// What is the same on PostgreSQL, Redis and S3: the suites of the whole server once more.
+    Servers,
     /// The examples in doc comments: cargo test --doc.
     Doc,
     /// Generated files are up to date: cargo xtask codegen --check.
@@ -40,12 +44,13 @@ enum Part {
     Conformance,
 }
 
-const ALL: [Part; 8] = [
+const ALL: [Part; 9] = [
     Part::Fmt,
     Part::Tidy,
     Part::Plugins,
     Part::Clippy,
     Part::Tests,
+    Part::Servers,
     Part::Doc,
     Part::Codegen,
     Part::Conformance,
@@ -59,6 +64,7 @@ impl Part {
             Self::Plugins => "plugins",
             Self::Clippy => "clippy",
             Self::Tests => "tests",
+            Self::Servers => "servers",
             Self::Doc => "doc",
             Self::Codegen => "codegen",
             Self::Conformance => "conformance",
@@ -175,7 +181,8 @@ fn part_tally(root: &Path, part: Part, options: &Options) -> anyhow::Result<Tall
             cargo.args(["clippy", "--workspace", "--all-targets", "--locked"]);
             Ok(Tally::of(succeeds(cargo.args(["--", "-D", "warnings"]))?))
         }
-        Part::Tests => tests(root, &options.filters),
+        Part::Tests => tests(root, Backend::Embedded, &options.filters),
+        Part::Servers => tests(root, Backend::Servers, &options.filters),
         Part::Doc => doc(root),
         Part::Codegen => codegen::check(root, true),
         Part::Conformance => {
@@ -196,7 +203,20 @@ fn lock_file_is_committed(root: &Path) -> anyhow::Result<Tally> {
     Ok(Tally::of(same))
 }
 
-fn tests(root: &Path, filters: &[String]) -> anyhow::Result<Tally> {
+/// Suites of the whole server, which run on either set of backends.
+const WHOLE_SERVER: &str = "binary(e2e) + binary(graphql)";
+
+/// What the whole server runs on in its tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    /// Files, and one process.
+    Embedded,
+    /// PostgreSQL, Redis and S3.
+    Servers,
+}
+
+fn tests(root: &Path, backend: Backend, filters: &[String]) -> anyhow::Result<Tally> {
+    let servers = Servers::start(root)?;
     let mut cargo = command(root, "cargo");
     cargo.args([
         "nextest",
@@ -205,9 +225,51 @@ fn tests(root: &Path, filters: &[String]) -> anyhow::Result<Tally> {
         "--locked",
         "--no-fail-fast",
     ]);
+    cargo.env("GENVID_TEST_POSTGRES_PORT", servers.postgres.to_string());
+    match backend {
+        Backend::Embedded => cargo.env("GENVID_TEST_BACKEND", "embedded"),
+        Backend::Servers => cargo
+            .env("GENVID_TEST_BACKEND", "servers")
+            .args(["--filterset", WHOLE_SERVER]),
+    };
     cargo.args(filters);
     let (success, output) = followed(&mut cargo)?;
     Ok(judged(success, nextest_summary(&output)))
+}
+
+/// A PostgreSQL server that all test processes share: each starting its own would take longer
+/// than most tests do. It ends with this program.
+struct Servers {
+    child: Child,
+    postgres: u64,
+}
+
+impl Servers {
+    fn start(root: &Path) -> anyhow::Result<Self> {
+        let binary = launch::build(root, "genvid-test-servers", true)?;
+        let mut child = command(root, &binary)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", binary.display()))?;
+        let mut line = String::new();
+        let pipe = child.stdout.take().context("no standard output")?;
+        BufReader::new(pipe).read_line(&mut line)?;
+        let told: serde_json::Value = serde_json::from_str(&line)
+            .context("the servers of the tests did not start; what they said is above")?;
+        let postgres = told["postgresPort"]
+            .as_u64()
+            .context("no port of PostgreSQL")?;
+        Ok(Self { child, postgres })
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // The end of its input is what it waits for.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
 }
 
 fn doc(root: &Path) -> anyhow::Result<Tally> {
@@ -376,6 +438,6 @@ mod tests {
             only: vec![Part::Conformance, Part::Fmt],
         };
         assert_eq!(parts(&chosen), [Part::Fmt, Part::Conformance]);
-        assert_eq!(parts(&Options::default()).len(), 8);
+        assert_eq!(parts(&Options::default()).len(), 9);
     }
 }

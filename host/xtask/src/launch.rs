@@ -58,12 +58,17 @@ fn launch(root: &Path, arguments: &[String]) -> anyhow::Result<ExitCode> {
 /// over the packages it is asked for, so any other selection would compile the dependencies
 /// a second time with other features.
 pub(crate) fn build_binary(root: &Path, locked: bool) -> anyhow::Result<PathBuf> {
+    build(root, "genvid", locked)
+}
+
+/// The same for any program of the repository.
+pub(crate) fn build(root: &Path, program: &str, locked: bool) -> anyhow::Result<PathBuf> {
     let mut cargo = command(root, "cargo");
     cargo.args([
         "build",
         "--workspace",
         "--bin",
-        "genvid",
+        program,
         "--message-format",
         "json-render-diagnostics",
     ]);
@@ -74,7 +79,7 @@ pub(crate) fn build_binary(root: &Path, locked: bool) -> anyhow::Result<PathBuf>
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "genvid")
+        .filter(|message| message["target"]["name"] == program)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo built no executable named genvid")
+        .with_context(|| format!("cargo built no executable named {program}"))
 }

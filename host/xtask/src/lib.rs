@@ -40,7 +40,7 @@ enum Task {
     ///
     /// Debian packages (ffmpeg, a font, and a compiler for wasm32 when the active toolchain
     /// has none and rustup cannot add it), the npm packages of GraphiQL and of the conformance
-    /// suites, and cargo-nextest. What is there is left alone. Debian packages need root.
+    /// suites, cargo-nextest, and servers for tests: PostgreSQL, Redis, and moto for S3. What is there is left alone. Debian packages need root.
     Setup,
     /// Build the provider plugins (and the sandbox tests' guest) into target/plugins.
     ///

@@ -43,6 +43,9 @@ const FONTS: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
+/// An S3 server that tests talk to: its packages, as PyPI has them.
+const MOTO: [&str; 3] = ["moto[s3]==5.2.5", "flask==3.1.2", "flask-cors==6.0.1"];
+
 /// Where the npm packages are that the repository uses, and what for.
 const NPM_FOLDERS: [(&str, Extent, &str); 2] = [
     (
@@ -71,10 +74,11 @@ pub(crate) enum Extent {
 
 /// Installs what is missing.
 pub(crate) fn run(root: &Path, extent: Extent) -> anyhow::Result<()> {
-    apt(root)?;
+    apt(root, extent)?;
     npm(root, extent)?;
     if extent == Extent::All {
         NEXTEST.ensure(root)?;
+        moto(root)?;
     }
     Ok(())
 }
@@ -100,8 +104,11 @@ struct Missing {
     why: String,
 }
 
-fn apt(root: &Path) -> anyhow::Result<()> {
+fn apt(root: &Path, extent: Extent) -> anyhow::Result<()> {
     let mut missing = Vec::new();
+    if extent == Extent::All {
+        missing.extend(servers(root));
+    }
     if which(root, "ffmpeg").is_none() || which(root, "ffprobe").is_none() {
         missing.push(Missing {
             packages: vec!["ffmpeg"],
@@ -138,6 +145,67 @@ fn apt(root: &Path) -> anyhow::Result<()> {
     if found.is_err() {
         toolchain::find(&machine, &memory, Preference::Any, &mut announce)?;
     }
+    Ok(())
+}
+
+/// Servers that the tests start for themselves, on free ports and with temporary data; the
+/// packages' own services are not used.
+fn servers(root: &Path) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let postgres = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|version| version.path().join("bin/postgres").is_file());
+    if !postgres && which(root, "postgres").is_none() {
+        missing.push(Missing {
+            packages: vec!["postgresql"],
+            why: "tests run on PostgreSQL, too".to_owned(),
+        });
+    }
+    // Debian's redis-tools has the server under the name of its checker, and no service.
+    if which(root, "redis-server").is_none() && which(root, "redis-check-rdb").is_none() {
+        missing.push(Missing {
+            packages: vec!["redis-tools"],
+            why: "tests run with Redis between nodes".to_owned(),
+        });
+    }
+    if !has_pip(root) {
+        missing.push(Missing {
+            packages: vec!["python3-pip"],
+            why: "an S3 server for tests comes from PyPI".to_owned(),
+        });
+    }
+    missing
+}
+
+fn has_pip(root: &Path) -> bool {
+    command(root, "python3")
+        .args(["-m", "pip", "--version"])
+        .output()
+        .is_ok_and(|told| told.status.success())
+}
+
+/// Installs moto into `target/tools/moto`, where the tests look for it.
+fn moto(root: &Path) -> anyhow::Result<()> {
+    let folder = root.join("target/tools/moto");
+    let wanted = MOTO.join(" ");
+    let mark = folder.join(".installed");
+    if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    say(&format!(
+        "installing {wanted} into target/tools/moto: an S3 server for tests"
+    ));
+    must_succeed(
+        command(root, "python3")
+            .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
+            .arg(&folder)
+            .args(MOTO)
+            .env("PIP_ROOT_USER_ACTION", "ignore"),
+    )?;
+    std::fs::write(&mark, &wanted)?;
     Ok(())
 }
 

@@ -41,7 +41,6 @@ mod options;
 mod refusal;
 mod run;
 mod server;
-pub mod servers;
 mod signing;
 mod simulators;
 mod spoil;

@@ -10,8 +10,8 @@ use genvid_s3::{OpenError, S3Options, S3Store};
 use crate::contract::{self, key, noise};
 use crate::gate::{Gate, Trouble};
 use crate::kit::{LARGE, eventually, film, open, put, sha256};
-use crate::local::Local;
 use crate::server::{Moto, Server, options};
+use genvid_testing::ObjectStore;
 
 /// A store that knows only the gate in front of its server.
 async fn behind(server: &impl Server) -> (Gate, S3Store) {
@@ -23,7 +23,7 @@ async fn behind(server: &impl Server) -> (Gate, S3Store) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_now_and_then_is_asked_again() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let (gate, store) = behind(&server).await;
     let (small, large) = (key("small"), key("large"));
 
@@ -48,7 +48,7 @@ async fn a_store_that_fails_now_and_then_is_asked_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_always_fails_is_given_up_soon() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let (gate, store) = behind(&server).await;
     let content = film(LARGE, 1);
 
@@ -76,7 +76,7 @@ async fn a_store_that_always_fails_is_given_up_soon() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_does_not_answer_is_given_up_in_time() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let gate = Gate::before(server.port()).await;
     let slow = S3Options {
         attempts: 2,
@@ -136,8 +136,8 @@ async fn a_store_that_is_not_there_is_told_at_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_not_taken_for_another_writer() {
     lost_answers(&Moto::start().await).await;
-    lost_answers(&Local::start().await).await;
-    lost_answers(&Local::plain().await).await;
+    lost_answers(&ObjectStore::start().await.unwrap()).await;
+    lost_answers(&ObjectStore::plain().await.unwrap()).await;
 }
 
 async fn lost_answers(server: &impl Server) {
@@ -166,7 +166,7 @@ async fn lost_answers(server: &impl Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_goes_on_where_a_connection_broke() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let (gate, store) = behind(&server).await;
     let (key, content) = (key("film"), film(6_000_000, 1));
     put(&store, &key, &content).await.unwrap();

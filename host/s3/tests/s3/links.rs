@@ -10,8 +10,8 @@ use reqwest::StatusCode;
 use crate::contract::{self, key, noise};
 use crate::gate::Gate;
 use crate::kit::{LARGE, film, open, put};
-use crate::local::{DOMAIN, Local};
-use crate::server::{BUCKET, Moto, Server, options};
+use crate::server::{Moto, Server, options};
+use genvid_testing::{BUCKET, DOMAIN, ObjectStore};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -62,7 +62,7 @@ async fn a_link_reads_one_blob_and_its_ranges_under_its_name() {
 
 #[tokio::test]
 async fn a_link_is_good_for_what_was_signed_and_until_it_ends() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let store = open(server.options()).await;
     let (key, content) = (key("p/film.mp4"), noise(300_000, 1));
     put(&store, &key, &content).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_link_is_good_for_what_was_signed_and_until_it_ends() {
 
 #[tokio::test]
 async fn links_point_where_readers_are() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let key = key("p/film.mp4");
     let content = noise(1_000, 1);
 
@@ -141,7 +141,7 @@ async fn links_point_where_readers_are() {
 
 #[tokio::test]
 async fn the_longest_link_lasts_a_week() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let store = open(server.options()).await;
     let year = 365 * 24 * HOUR;
     let link = store.link(&key("a"), &named(), None, year).await.unwrap();
@@ -156,7 +156,7 @@ async fn the_longest_link_lasts_a_week() {
 /// The bucket's host does not exist: a proxy takes every request for it.
 #[tokio::test]
 async fn the_bucket_may_be_named_in_the_host() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let gate = Gate::before(server.port()).await;
     let store = open(S3Options {
         path_style: false,

@@ -7,7 +7,6 @@ mod faults;
 mod gate;
 mod kit;
 mod links;
-mod local;
 mod memory;
 mod options;
 mod server;

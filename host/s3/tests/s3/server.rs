@@ -7,15 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use genvid_s3::{Credentials, S3Options};
+use genvid_testing::{BUCKET, KEY_ID, ObjectStore, SECRET};
 use tempfile::TempDir;
 use url::Url;
 
-/// The bucket that every server has.
-pub(crate) const BUCKET: &str = "films";
-/// The one user of the servers that know their users.
-pub(crate) const KEY_ID: &str = "TESTS";
-/// The user's secret.
-pub(crate) const SECRET: &str = "a secret of nobody";
 /// moto starts in a second or two; a busy machine takes its time.
 const START: Duration = Duration::from_secs(90);
 
@@ -111,6 +106,12 @@ pub(crate) trait Server {
 impl Server for Moto {
     fn port(&self) -> u16 {
         self.port
+    }
+}
+
+impl Server for ObjectStore {
+    fn port(&self) -> u16 {
+        self.port()
     }
 }
 

@@ -10,8 +10,8 @@ use genvid_s3::{OpenError, PART_BYTES, S3Options, S3Store};
 
 use crate::contract::{self, LIMIT, key, noise};
 use crate::kit::{LARGE, eventually, film, open, put, sha256};
-use crate::local::Local;
-use crate::server::{Moto, SECRET, Server};
+use crate::server::{Moto, Server};
+use genvid_testing::{ObjectStore, SECRET};
 
 fn limited(server: &impl Server) -> S3Options {
     S3Options {
@@ -33,7 +33,7 @@ async fn a_store_like_aws_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_checks_signatures_keeps_the_contract() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let store = open(limited(&server)).await;
     assert!(store.refuses_overwriting());
     assert!(store.keeps_checksums());
@@ -43,7 +43,7 @@ async fn a_store_that_checks_signatures_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_ignores_conditions_and_checksums_keeps_the_contract() {
-    let server = Local::plain().await;
+    let server = ObjectStore::plain().await.unwrap();
     let store = open(limited(&server)).await;
     assert!(!store.refuses_overwriting());
     assert!(!store.keeps_checksums());
@@ -59,7 +59,7 @@ async fn large_blobs_are_blobs_on_a_store_like_aws() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_blobs_are_blobs_on_a_plain_store() {
-    let server = Local::plain().await;
+    let server = ObjectStore::plain().await.unwrap();
     large_blobs_are_blobs(open(server.options()).await).await;
     let sums: Vec<_> = server
         .objects()
@@ -140,7 +140,7 @@ async fn large_blobs_are_blobs(store: S3Store) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_dropped_or_too_large_leaves_nothing() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let store = open(S3Options {
         max_bytes: LARGE as u64,
         ..server.options()
@@ -172,7 +172,7 @@ async fn what_is_dropped_or_too_large_leaves_nothing() {
 /// A process that dies drops nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_of_the_dead_are_removed_when_they_are_old() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let store = open(server.options()).await;
     let mut writer = store.create(&key("dead"), "video/mp4").await.unwrap();
     writer.write(film(LARGE, 1)).await.unwrap();
@@ -214,7 +214,7 @@ async fn uploads_of_the_dead_are_removed_when_they_are_old() {
 
 #[tokio::test]
 async fn wrong_keys_and_missing_buckets_are_told_at_the_start() {
-    let server = Local::start().await;
+    let server = ObjectStore::start().await.unwrap();
     let mut wrong = server.options();
     wrong.credentials.secret_access_key = "guessed-wrongly".to_owned().into();
     let error = S3Store::open(wrong).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use genvid_testkit::servers;
+use genvid_testing as servers;
 use sqlx::{
     Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
@@ -28,7 +28,7 @@ impl Database {
     pub(crate) fn new(backend: Backend, data: &Path) -> Self {
         match backend {
             Backend::Embedded => Self::Embedded(data.join("genvid.db")),
-            Backend::Postgres => {
+            Backend::Servers => {
                 let server = backend::server();
                 let database = server.database().expect("the server makes a database");
                 Self::Postgres(server, database)

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod live;
+pub(crate) mod outside;
 pub(crate) mod plugins;
 pub(crate) mod server;
 pub(crate) mod world;

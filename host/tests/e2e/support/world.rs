@@ -18,6 +18,7 @@ use crate::backend::{self, Backend};
 use super::{
     client::Client,
     database::Database,
+    outside::Outside,
     plugins::{self, Edit},
     server::{self, Launch, Server},
     text,
@@ -103,7 +104,7 @@ impl Setup {
         self
     }
 
-    /// With the embedded database, whatever the environment asks for.
+    /// With what is embedded, whatever the environment asks for.
     pub(crate) fn embedded(mut self) -> Self {
         self.backend = Backend::Embedded;
         self
@@ -160,6 +161,8 @@ impl Setup {
         }
         let database = Database::new(self.backend, &data);
         env.extend(database.settings());
+        let outside = Outside::start(self.backend).await;
+        env.extend(outside.iter().flat_map(Outside::settings));
         env.extend(self.env);
         let launch = Launch {
             plugins: folder.path().join("plugins"),
@@ -177,6 +180,7 @@ impl Setup {
             launch,
             vendors,
             database,
+            outside,
             keys: AtomicU32::new(0),
             _folder: folder,
         }
@@ -216,6 +220,7 @@ pub(crate) struct World {
     pub(crate) launch: Launch,
     vendors: Simulators,
     database: Database,
+    outside: Option<Outside>,
     keys: AtomicU32,
     _folder: TempDir,
 }
@@ -365,6 +370,19 @@ impl World {
         self.client().get_json("/readyz").await
     }
 
+    /// Whether Redis and S3 are there.
+    pub(crate) fn is_on_servers(&self) -> bool {
+        self.outside.is_some()
+    }
+
+    /// Bytes of media that are kept, parts of unfinished files included.
+    pub(crate) fn kept_media(&self) -> u64 {
+        match &self.outside {
+            Some(outside) => outside.store.kept_bytes(),
+            None => walk(&self.launch.data.join("media")),
+        }
+    }
+
     /// The database, for looking into it from outside.
     pub(crate) fn database(&self) -> Database {
         self.database.clone()
@@ -393,4 +411,19 @@ pub(crate) fn compiled_plugins() -> String {
 /// The status of a job.
 pub(crate) fn status(job: &Value) -> &str {
     text(job, "/status")
+}
+
+/// Sizes of all files below a folder.
+fn walk(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("a readable folder");
+    entries
+        .map(|entry| {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path)
+            } else {
+                path.metadata().map_or(0, |file| file.len())
+            }
+        })
+        .sum()
 }

@@ -19,7 +19,7 @@ struct Rule {
 }
 
 /// Rules for Rust sources.
-const CODE_RULES: [Rule; 4] = [
+const CODE_RULES: [Rule; 6] = [
     Rule {
         words: &["env::var(", "env::vars", "env::var_os(", "env = \""],
         allowed: &[
@@ -42,6 +42,16 @@ const CODE_RULES: [Rule; 4] = [
         message: "only host/src/adapters/sql knows sqlx: use the port in front of it",
     },
     Rule {
+        words: &["use redis::"],
+        allowed: &["host/src/adapters/redis/", TIDY],
+        message: "only host/src/adapters/redis knows redis: use the port in front of it",
+    },
+    Rule {
+        words: &["aws_sdk_s3::", "aws_sdk_s3;"],
+        allowed: &["host/s3/", TIDY],
+        message: "only host/s3 knows the S3 SDK: use the BlobStore port",
+    },
+    Rule {
         words: &["async_graphql::", "async_graphql;"],
         allowed: &["host/src/graphql/", "host/transport/", TIDY],
         message: "only host/src/graphql and host/transport know async-graphql: translate at the edge",
@@ -49,7 +59,7 @@ const CODE_RULES: [Rule; 4] = [
 ];
 
 /// Rules for the dependencies that a `Cargo.toml` names.
-const DEPENDENCY_RULES: [Rule; 3] = [
+const DEPENDENCY_RULES: [Rule; 5] = [
     Rule {
         words: &["wasmtime"],
         allowed: &["Cargo.toml", "host/runtime/Cargo.toml"],
@@ -59,6 +69,16 @@ const DEPENDENCY_RULES: [Rule; 3] = [
         words: &["sqlx"],
         allowed: &["Cargo.toml", "host/Cargo.toml"],
         message: "only host depends on sqlx",
+    },
+    Rule {
+        words: &["redis"],
+        allowed: &["Cargo.toml", "host/Cargo.toml"],
+        message: "only host depends on redis",
+    },
+    Rule {
+        words: &["aws"],
+        allowed: &["Cargo.toml", "host/s3/Cargo.toml"],
+        message: "only host/s3 depends on the S3 SDK",
     },
     Rule {
         words: &["async-graphql"],

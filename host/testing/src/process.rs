@@ -8,7 +8,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::ServerError;
+use crate::ServerError;
 
 /// As whom servers run that refuse to run as root.
 #[derive(Debug, Clone)]

@@ -4,9 +4,11 @@
 mod postgres;
 mod process;
 mod redis;
+mod s3;
 
 pub use postgres::{Database, Postgres};
 pub use redis::Redis;
+pub use s3::{BUCKET, DOMAIN, KEY_ID, ObjectStore, SECRET};
 
 /// Why a server could not be started or asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,15 @@
-//! A server in this process, made of s3s, which speaks the protocol and checks signatures, and
+//! S3: a server in this process, made of s3s, which speaks the protocol and checks signatures, and
 //! s3s-fs, which keeps objects in a folder. Added to s3s-fs is what it lacks: a list of
 //! unfinished uploads, and keys that contain one another. A plain one ignores conditions and
 //! checksums, as stores do that know only the old protocol.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
@@ -24,97 +26,167 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+use url::Url;
 
-use crate::server::{BUCKET, KEY_ID, SECRET, Server};
-
+/// The bucket that the server has.
+pub const BUCKET: &str = "films";
+/// Its one user.
+pub const KEY_ID: &str = "TESTS";
+/// The user's secret.
+pub const SECRET: &str = "a secret of nobody";
 /// Domain under which buckets have hosts of their own.
-pub(crate) const DOMAIN: &str = "s3.genvid.test";
+pub const DOMAIN: &str = "s3.genvid.test";
 
-/// The server. Gone when it is dropped.
-pub(crate) struct Local {
+/// The server, with one bucket and one user. It runs on the tokio runtime that started it and
+/// is gone when it is dropped.
+#[derive(Debug)]
+pub struct ObjectStore {
     port: u16,
     uploads: Uploads,
+    weather: Arc<Weather>,
     folder: TempDir,
     server: AbortHandle,
+}
+
+/// How the server treats requests.
+#[derive(Debug, Default)]
+struct Weather {
+    /// Every so many requests one is answered with 500; none with 0.
+    fails_every: AtomicU64,
+    /// How long every request waits, in milliseconds.
+    waits: AtomicU64,
+    requests: AtomicU64,
 }
 
 /// Key and beginning of unfinished uploads, by id.
 type Uploads = Arc<Mutex<HashMap<String, (String, SystemTime)>>>;
 
-impl Drop for Local {
+impl Drop for ObjectStore {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-impl Server for Local {
-    fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl Local {
+impl ObjectStore {
     /// Refuses overwriting and keeps checksums.
-    pub(crate) async fn start() -> Self {
+    ///
+    /// # Errors
+    /// When there is no room or no port.
+    pub async fn start() -> std::io::Result<Self> {
         Self::listen(false).await
     }
 
     /// Ignores conditions and checksums.
-    pub(crate) async fn plain() -> Self {
+    ///
+    /// # Errors
+    /// As [`ObjectStore::start`].
+    pub async fn plain() -> std::io::Result<Self> {
         Self::listen(true).await
     }
 
-    async fn listen(plain: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
+    async fn listen(plain: bool) -> std::io::Result<Self> {
+        let folder = TempDir::with_prefix("genvid-s3-")?;
+        std::fs::create_dir(folder.path().join(BUCKET))?;
         let uploads = Uploads::default();
+        let weather = Arc::new(Weather::default());
+        let files = FileSystem::new(folder.path())
+            .map_err(|error| std::io::Error::other(format!("{error:?}")))?;
         let mut service = S3ServiceBuilder::new(Store {
-            files: FileSystem::new(folder.path()).unwrap(),
+            files,
             uploads: Arc::clone(&uploads),
             plain,
         });
         service.set_auth(SimpleAuth::from_single(KEY_ID, SECRET));
-        service.set_host(SingleDomain::new(DOMAIN).unwrap());
+        let domain = SingleDomain::new(DOMAIN).map_err(std::io::Error::other)?;
+        service.set_host(domain);
         let service = service.build();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let sky = Arc::clone(&weather);
         let server = tokio::spawn(async move {
             loop {
                 let Ok((connection, _)) = listener.accept().await else {
                     continue;
                 };
+                let (service, sky) = (service.clone(), Arc::clone(&sky));
+                let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                    let (service, sky) = (service.clone(), Arc::clone(&sky));
+                    async move {
+                        if sky.strikes().await {
+                            let mut answer = http::Response::new(s3s::Body::empty());
+                            *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                            return Ok(answer);
+                        }
+                        Service::call(&service, request).await
+                    }
+                });
                 tokio::spawn(
                     hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(connection), service.clone()),
+                        .serve_connection(TokioIo::new(connection), answer),
                 );
             }
         });
-        Self {
+        Ok(Self {
             port,
             uploads,
+            weather,
             folder,
             server: server.abort_handle(),
-        }
+        })
+    }
+
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address.
+    ///
+    /// # Panics
+    /// Never: a port makes a good address.
+    #[must_use]
+    pub fn address(&self) -> Url {
+        format!("http://127.0.0.1:{}", self.port)
+            .parse()
+            .expect("an address")
+    }
+
+    /// From now on one of so many requests is answered with 500; none with 0.
+    pub fn fail_every(&self, requests: u64) {
+        self.weather.fails_every.store(requests, Ordering::Relaxed);
+    }
+
+    /// From now on every request waits so long before anything is done with it.
+    pub fn wait(&self, wait: Duration) {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.weather.waits.store(wait, Ordering::Relaxed);
     }
 
     /// Lets all unfinished uploads have begun so much earlier.
-    pub(crate) fn age_uploads(&self, by: Duration) {
-        for (_, began) in self.uploads.lock().unwrap().values_mut() {
+    pub fn age_uploads(&self, by: Duration) {
+        for (_, began) in lock(&self.uploads).values_mut() {
             *began -= by;
         }
     }
 
     /// Keys of unfinished uploads.
-    pub(crate) fn uploads(&self) -> Vec<String> {
-        let uploads = self.uploads.lock().unwrap();
+    #[must_use]
+    pub fn uploads(&self) -> Vec<String> {
+        let uploads = lock(&self.uploads);
         uploads.values().map(|(key, _)| key.clone()).collect()
     }
 
     /// Keys of unfinished uploads, and files of their parts.
-    pub(crate) fn unfinished(&self) -> Vec<String> {
+    ///
+    /// # Panics
+    /// When the server's folder cannot be read.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<String> {
         let mut found = self.uploads();
-        for file in std::fs::read_dir(self.folder.path()).unwrap() {
-            let name = file.unwrap().file_name().into_string().unwrap();
+        for file in std::fs::read_dir(self.folder.path()).expect("the server's folder") {
+            let name = file.expect("a file").file_name();
+            let name = name.to_string_lossy().into_owned();
             if name.starts_with(".upload") && name.contains(".part-") {
                 found.push(name);
             }
@@ -122,13 +194,57 @@ impl Local {
         found
     }
 
-    /// Objects of the bucket.
-    pub(crate) fn objects(&self) -> Vec<PathBuf> {
+    /// Bytes of everything that is kept, parts of unfinished uploads included.
+    ///
+    /// # Panics
+    /// When the server's folder cannot be read.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        fn below(folder: &std::path::Path) -> u64 {
+            std::fs::read_dir(folder)
+                .expect("a readable folder")
+                .map(|entry| {
+                    let path = entry.expect("an entry").path();
+                    if path.is_dir() {
+                        return below(&path);
+                    }
+                    // It may have been removed meanwhile.
+                    std::fs::metadata(&path).map_or(0, |file| file.len())
+                })
+                .sum()
+        }
+        below(self.folder.path())
+    }
+
+    /// Objects of the bucket, as files.
+    ///
+    /// # Panics
+    /// When the server's folder cannot be read.
+    #[must_use]
+    pub fn objects(&self) -> Vec<PathBuf> {
         std::fs::read_dir(self.folder.path().join(BUCKET))
-            .unwrap()
-            .map(|file| file.unwrap().path())
+            .expect("the bucket's folder")
+            .map(|file| file.expect("a file").path())
             .collect()
     }
+}
+
+impl Weather {
+    /// Waits; whether this request fails.
+    async fn strikes(&self) -> bool {
+        let wait = self.waits.load(Ordering::Relaxed);
+        if wait > 0 {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+        let every = self.fails_every.load(Ordering::Relaxed);
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        every > 0 && number.is_multiple_of(every)
+    }
+}
+
+/// A test that panicked while it held them left them whole.
+fn lock(uploads: &Uploads) -> MutexGuard<'_, HashMap<String, (String, SystemTime)>> {
+    uploads.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Store {
@@ -188,9 +304,9 @@ impl S3 for Store {
         let key = req.input.key.clone();
         req.input.key = flat(req.input.key);
         let answer = self.files.create_multipart_upload(req).await?;
-        let id = answer.output.upload_id.clone().unwrap();
-        let begun = (key, SystemTime::now());
-        self.uploads.lock().unwrap().insert(id, begun);
+        if let Some(id) = answer.output.upload_id.clone() {
+            lock(&self.uploads).insert(id, (key, SystemTime::now()));
+        }
         Ok(answer)
     }
 
@@ -212,7 +328,7 @@ impl S3 for Store {
             req.input.if_none_match = None;
         }
         let answer = self.files.complete_multipart_upload(req).await?;
-        self.uploads.lock().unwrap().remove(&id);
+        lock(&self.uploads).remove(&id);
         Ok(answer)
     }
 
@@ -223,7 +339,7 @@ impl S3 for Store {
         let id = req.input.upload_id.clone();
         req.input.key = flat(req.input.key);
         let answer = self.files.abort_multipart_upload(req).await?;
-        self.uploads.lock().unwrap().remove(&id);
+        lock(&self.uploads).remove(&id);
         Ok(answer)
     }
 
@@ -240,7 +356,7 @@ impl S3 for Store {
         } = req.input;
         let after = key_marker.map(|key| (key, upload_id_marker.unwrap_or_default()));
         let prefix = prefix.unwrap_or_default();
-        let mut uploads: Vec<_> = (self.uploads.lock().unwrap().iter())
+        let mut uploads: Vec<_> = (lock(&self.uploads).iter())
             .map(|(id, (key, began))| ((key.clone(), id.clone()), *began))
             .filter(|(place, _)| place.0.starts_with(&prefix))
             .filter(|(place, _)| after.as_ref().is_none_or(|after| place > after))

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{
+use crate::{
     ServerError,
     process::{Account, Server},
 };

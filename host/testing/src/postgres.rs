@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{
+use crate::{
     ServerError,
     process::{Account, Server, command, output},
 };

@@ -20,7 +20,7 @@ use crate::{
     ids::{JobId, NodeId, StepId},
     jobs::{
         advance::{Advance, Held, Next},
-        model::StepKind,
+        model::{StepKind, StepStatus},
         remote::Nudge,
         store::Claimed,
     },
@@ -258,6 +258,7 @@ impl Worker {
             Message::Claimed(Ok(claimed)) => {
                 self.claiming = false;
                 let more = claimed.len() == CLAIM as usize;
+                claimed.iter().for_each(|claimed| self.inherit(claimed));
                 self.ready
                     .extend(claimed.into_iter().map(|step| Box::new(Held::new(step))));
                 return more;
@@ -284,6 +285,19 @@ impl Worker {
             }
         }
         false
+    }
+
+    /// A dead node's step may still have the place at its vendor that it had there. Whoever is
+    /// at the vendor takes that over once it is followed; of the others nobody would give it
+    /// back before it ends by itself.
+    fn inherit(&self, claimed: &Claimed) {
+        let Claimed { step, fence, .. } = claimed;
+        if fence.epoch > 1
+            && step.status != StepStatus::Running
+            && let Some(gate) = step.provider.as_ref().and_then(|id| self.gates.get(id))
+        {
+            drop(gate.occupy(step.id));
+        }
     }
 
     fn place(&mut self, next: Next) {

@@ -263,8 +263,12 @@ async fn a_stuck_task_costs_its_job_the_deadline_and_nothing_more() {
     let client = world.client();
     world.fault(Vendor::HeyGen, [Fault::new(HEYGEN, FaultKind::Stuck)]);
     let stuck = world
-        .film(json!({"provider": "heygen", "deadline": in_seconds(3)}))
+        .film(json!({"provider": "heygen", "deadline": in_seconds(8)}))
         .await;
+    until("the first one is stuck", || async {
+        (world.accepted(Vendor::HeyGen) == 1).then_some(())
+    })
+    .await;
     let other = world.film(json!({"provider": "heygen"})).await;
     client.ended(&other, "SUCCEEDED").await;
     let job = client.ended(&stuck, "FAILED").await;

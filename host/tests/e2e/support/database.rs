@@ -79,6 +79,15 @@ impl Database {
         .await;
     }
 
+    /// Cuts every connection, as a failing network does; panics without a server.
+    pub(crate) async fn cut(&self) {
+        let Self::Postgres(server, database) = self.clone() else {
+            panic!("a file has no connections");
+        };
+        let cut = tokio::task::spawn_blocking(move || server.cut(&database.name));
+        cut.await.expect("it ran").expect("the server answers");
+    }
+
     async fn count(&self, sql: &'static str) -> i64 {
         match self {
             Self::Embedded(file) => sqlx::query_scalar(sql)

@@ -110,6 +110,12 @@ impl Setup {
         self
     }
 
+    /// With PostgreSQL, Redis and S3, whatever the environment asks for.
+    pub(crate) fn on_servers(mut self) -> Self {
+        self.backend = Backend::Servers;
+        self
+    }
+
     /// Installs the guest that misbehaves on request, too.
     pub(crate) fn with_guest(mut self) -> Self {
         self.guest = true;
@@ -368,6 +374,11 @@ impl World {
     /// What `/readyz` says.
     pub(crate) async fn health(&self) -> Value {
         self.client().get_json("/readyz").await
+    }
+
+    /// Redis and the store; panics in a world without.
+    pub(crate) fn outside_mut(&mut self) -> &mut Outside {
+        self.outside.as_mut().expect("a world on servers")
     }
 
     /// Whether Redis and S3 are there.

@@ -13,6 +13,7 @@ mod callbacks;
 mod commands;
 mod films;
 mod inputs;
+mod installing;
 mod kills;
 mod lifecycle;
 mod load;

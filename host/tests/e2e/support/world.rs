@@ -109,6 +109,12 @@ impl Setup {
         self
     }
 
+    /// With PostgreSQL, whatever the environment asks for.
+    pub(crate) fn on_a_server(mut self) -> Self {
+        self.backend = Backend::Postgres;
+        self
+    }
+
     /// Installs the guest that misbehaves on request, too.
     pub(crate) fn with_guest(mut self) -> Self {
         self.guest = true;
@@ -248,6 +254,49 @@ impl World {
         for (_, value) in &mut self.launch.env {
             *value = value.replace(&format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}"));
         }
+    }
+
+    /// One more server over the same rows, with media of its own. Nobody can call it back.
+    pub(crate) async fn another_server(&self) -> Server {
+        let mut launch = self.launch.clone();
+        launch.folder = self.launch.folder.join("another");
+        std::fs::create_dir_all(&launch.folder).expect("a folder for the server");
+        launch.data = launch.folder.join("data");
+        launch.port = server::free_port();
+        launch
+            .env
+            .retain(|(name, _)| name != "GENVID__SERVER__PUBLIC_URL");
+        Server::start(&launch).await
+    }
+
+    /// The binary with the settings of the server, to be run beside it.
+    pub(crate) fn command_beside(&self, words: &[&str]) -> std::process::Command {
+        let mut command = server::command(&self.launch.folder);
+        let Launch {
+            config,
+            data,
+            plugins,
+            env,
+            ..
+        } = &self.launch;
+        command.args(words);
+        for (flag, path) in [
+            ("--config", config),
+            ("--data-dir", data),
+            ("--plugins", plugins),
+        ] {
+            command.arg(flag).arg(path);
+        }
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run_beside(&self, words: &[&str]) -> std::process::Output {
+        let mut command = self.command_beside(words);
+        tokio::task::spawn_blocking(move || command.output().expect("the binary runs"))
+            .await
+            .expect("it was waited for")
     }
 
     /// The server; panics while there is none.

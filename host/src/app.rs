@@ -2,9 +2,9 @@
 
 mod blobs;
 mod nodes;
+mod plugins;
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -17,26 +17,26 @@ use genvid_media::{
     Signer,
     ffmpeg::{Studio, StudioOptions, Tools},
 };
-use genvid_runtime::{Grant, Runtime};
 use genvid_transport::SchemaTypes;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use url::Url;
 
 use crate::{
     accounts,
-    adapters::sql::{Database, OpenError, PostgresOptions, migrate_postgres},
-    config::{self, Settings},
+    adapters::sql::{Database, Installer, OpenError, PostgresOptions, migrate_postgres},
+    config::Settings,
     graphql, http,
     ids::NodeId,
     jobs::{self, advance::Advance},
     media::Links,
     projects,
-    providers::{Catalog, Provider, Registry},
+    providers::Catalog,
     worker::{Gauge, Worker},
 };
 use blobs::Blobs;
+pub use nodes::call_nodes;
 use nodes::{Nodes, Ties};
+pub use plugins::{Keeper, folder_plugins, load_plugins, runtime, wanted};
 
 /// A server that listens.
 pub struct App {
@@ -79,11 +79,11 @@ impl App {
             })
         };
         let (plugins, blobs, studio) = tokio::try_join!(
-            load_plugins(&settings),
+            load_plugins(&settings, Some(&database)),
             blobs::open(&settings, data.join("media")),
             studio,
         )?;
-        let (runtime, registry) = plugins;
+        let (runtime, registry, keeper) = plugins;
         let Blobs {
             store: blobs,
             direct,
@@ -129,6 +129,7 @@ impl App {
             bus,
             nudges,
             inbox,
+            installed,
             places,
             ties,
         } = Nodes::start(&settings, &database, node)?;
@@ -215,6 +216,7 @@ impl App {
 
         let (stop, stopping) = watch::channel(false);
         let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
+        tokio::spawn(keeper.run(installed, stopping.clone()));
         let server = tokio::spawn(serve(listener, router, stopping));
         tracing::info!(
             %address, url,
@@ -325,6 +327,28 @@ async fn open_database(settings: &Settings) -> Result<Database, OpenError> {
     }
 }
 
+/// The database for whoever installs plugins, also while servers use it.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn open_installer(settings: &Settings) -> Result<Installer, OpenError> {
+    match postgres(settings) {
+        Some(server) => Installer::connect(&server).await,
+        None => Installer::open(&settings.data.dir).await,
+    }
+}
+
+/// What is installed for every node, to read, if there is a database already.
+///
+/// # Errors
+/// When there is one and it cannot be used.
+pub async fn installed_plugins(settings: &Settings) -> Result<Option<Database>, OpenError> {
+    if postgres(settings).is_none() && !settings.data.dir.join("genvid.db").is_file() {
+        return Ok(None);
+    }
+    Ok(Some(open_installer(settings).await?.database().clone()))
+}
+
 /// Brings the tables up to date, wherever they are; answers where that is.
 ///
 /// # Errors
@@ -358,171 +382,4 @@ async fn open_studio(settings: &Settings, scratch: PathBuf) -> anyhow::Result<St
         ..StudioOptions::new(scratch)
     };
     Ok(Studio::new(tools, options).await?)
-}
-
-/// Loads every plugin of the plugin folders. One that cannot be used is left out and the
-/// log says why: one broken file must not stop the others.
-///
-/// # Errors
-/// When no folder can be read, or the engine does not start.
-pub async fn load_plugins(settings: &Settings) -> anyhow::Result<(Runtime, Registry)> {
-    let runtime = Runtime::new(genvid_runtime::Options {
-        cache_dir: Some(if settings.plugins.cache_dir.as_os_str().is_empty() {
-            settings.data.dir.join("plugin-cache")
-        } else {
-            settings.plugins.cache_dir.clone()
-        }),
-        max_instances: settings.plugins.max_instances,
-        max_saved_bytes: settings.media.max_mib << 20,
-        ..genvid_runtime::Options::default()
-    })?;
-    let mut providers = Vec::new();
-    for path in plugin_files(settings)? {
-        let wasm = tokio::fs::read(&path)
-            .await
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let component = match runtime.load(wasm).await {
-            Ok(component) => component,
-            Err(error) => {
-                tracing::error!(path = %path.display(), %error, "a plugin is left out");
-                continue;
-            }
-        };
-        let id = component.manifest().id.clone();
-        let wanted = settings.providers.get(&id).cloned().unwrap_or_default();
-        if !wanted.enabled {
-            continue;
-        }
-        match configure(&component, &wanted) {
-            Ok((plugin, disabled)) => {
-                tracing::info!(
-                    provider = id,
-                    version = component.manifest().version,
-                    digest = &component.digest()[..12],
-                    disabled,
-                    "plugin loaded"
-                );
-                providers.push(Provider {
-                    concurrency: wanted
-                        .concurrency
-                        .unwrap_or(component.manifest().limits.concurrency),
-                    settle_after_seconds: wanted
-                        .settle_after_seconds
-                        .or(component.manifest().recovery.settle_after_seconds),
-                    plugin,
-                    disabled,
-                });
-            }
-            Err(error) => tracing::error!(provider = id, %error, "a plugin is left out"),
-        }
-    }
-    let place = |provider: &Provider| {
-        let order = &settings.plugins.order;
-        let named = order
-            .iter()
-            .position(|id| id == provider.id())
-            .unwrap_or(order.len());
-        (named, provider.id().to_owned())
-    };
-    providers.sort_by_key(place);
-    providers.dedup_by(|later, earlier| {
-        let twice = later.id() == earlier.id();
-        if twice {
-            tracing::error!(
-                provider = later.id(),
-                "installed twice; the first file is used"
-            );
-        }
-        twice
-    });
-    Ok((runtime, Registry::new(providers)))
-}
-
-/// The operator's grant for a plugin, and why it cannot be used yet. Without its secrets a
-/// plugin is still listed, so that an operator sees what to set; it is never called.
-fn configure(
-    component: &genvid_runtime::Component,
-    wanted: &config::Provider,
-) -> anyhow::Result<(genvid_runtime::Plugin, Option<String>)> {
-    let manifest = component.manifest();
-    let mut secrets = HashMap::new();
-    let mut find = |name: &str| -> anyhow::Result<bool> {
-        let found = config::secret(name, &wanted.secrets).map_err(anyhow::Error::msg)?;
-        let there = found.is_some();
-        secrets.extend(found.map(|secret| (name.to_owned(), secret)));
-        Ok(there)
-    };
-    let mut complete = manifest.credentials.is_empty();
-    let mut missing: Vec<&str> = Vec::new();
-    for credential in manifest.credentials.values() {
-        let mut whole = true;
-        for name in credential.secrets() {
-            if !find(name)? {
-                whole = false;
-                missing.push(name);
-            }
-        }
-        // A vendor with two doors (a key, or a signed token) is usable with one of them.
-        complete |= whole;
-    }
-    if let Some(name) = manifest
-        .webhook
-        .as_ref()
-        .and_then(|webhook| webhook.verify.secret())
-    {
-        find(name)?;
-    }
-    let disabled = (!complete).then(|| format!("is not configured: set {}", missing.join(", ")));
-    if disabled.is_some() {
-        secrets = manifest
-            .credentials
-            .values()
-            .flat_map(genvid_runtime::manifest::Credential::secrets)
-            .map(|name| (name.to_owned(), "not-configured".to_owned().into()))
-            .collect();
-    }
-    let reroute = wanted
-        .reroute
-        .iter()
-        .map(|(host, to)| Ok((host.clone(), to.parse::<Url>()?)))
-        .collect::<Result<HashMap<_, _>, url::ParseError>>()?;
-    let plugin = component.configure(Grant {
-        settings: serde_json::Value::Object(wanted.settings.clone()),
-        secrets,
-        reroute,
-    })?;
-    Ok((plugin, disabled))
-}
-
-fn plugin_files(settings: &Settings) -> anyhow::Result<Vec<PathBuf>> {
-    let folders = if settings.plugins.dirs.is_empty() {
-        config::usual_plugin_folders()
-            .into_iter()
-            .filter(|folder| folder.is_dir())
-            .take(1)
-            .collect()
-    } else {
-        settings.plugins.dirs.clone()
-    };
-    if folders.is_empty() {
-        anyhow::bail!(
-            "no plugins: name their folder with plugins.dirs or --plugins, or build them with `cargo xtask plugins`"
-        );
-    }
-    let mut files = Vec::new();
-    for folder in folders {
-        let entries = std::fs::read_dir(&folder)
-            .with_context(|| format!("cannot read the plugin folder {}", folder.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "wasm")
-            {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -8,7 +8,7 @@ use wasmtime::component::InstancePre;
 
 use crate::error::{GrantError, LoadError};
 use crate::functions::Functions;
-use crate::grant::Grant;
+use crate::grant::{self, Grant};
 use crate::manifest::Manifest;
 use crate::plugin::{Granted, Plugin};
 use crate::runtime::Shared;
@@ -99,6 +99,15 @@ impl Component {
     /// Its length in bytes.
     pub fn size(&self) -> usize {
         self.loaded.size
+    }
+
+    /// Looks whether an operator's settings fit the manifest's schema, as `configure` does.
+    ///
+    /// # Errors
+    ///
+    /// Everything in them that does not fit, at once.
+    pub fn check_settings(&self, settings: &serde_json::Value) -> Result<(), GrantError> {
+        grant::check_settings(self.manifest(), settings).map_err(GrantError)
     }
 
     /// Makes a plugin that can be called out of the component and what an operator grants.

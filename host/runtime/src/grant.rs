@@ -36,22 +36,14 @@ pub(crate) struct Checked {
 const LONGEST_SECRET: usize = 8 * 1024;
 
 pub(crate) fn check(manifest: &Manifest, grant: Grant) -> Result<Checked, Vec<Problem>> {
-    let mut problems = Vec::new();
     let settings = match grant.settings {
         Value::Null => Value::Object(serde_json::Map::new()),
         settings => settings,
     };
-    match schema::compile(&manifest.settings) {
-        Ok(validator) => {
-            let validator: Arc<_> = validator;
-            problems.extend(schema::problems(&validator, &settings, "settings"));
-        }
-        Err(error) => problems.push(Problem::new("settings", error)),
-    }
+    let mut problems = check_settings(manifest, &settings)
+        .err()
+        .unwrap_or_default();
     let settings = settings.to_string();
-    if settings.len() > 256 * 1024 {
-        problems.push(Problem::new("settings", "are longer than 256 KiB"));
-    }
     check_secrets(manifest, &grant.secrets, &mut problems);
     let reroute = check_reroute(manifest, grant.reroute, &mut problems);
     if problems.is_empty() {
@@ -62,6 +54,25 @@ pub(crate) fn check(manifest: &Manifest, grant: Grant) -> Result<Checked, Vec<Pr
         })
     } else {
         problems.sort_by(|left, right| left.key.cmp(&right.key));
+        Err(problems)
+    }
+}
+
+pub(crate) fn check_settings(manifest: &Manifest, settings: &Value) -> Result<(), Vec<Problem>> {
+    let mut problems = Vec::new();
+    match schema::compile(&manifest.settings) {
+        Ok(validator) => {
+            let validator: Arc<_> = validator;
+            problems.extend(schema::problems(&validator, settings, "settings"));
+        }
+        Err(error) => problems.push(Problem::new("settings", error)),
+    }
+    if settings.to_string().len() > 256 * 1024 {
+        problems.push(Problem::new("settings", "are longer than 256 KiB"));
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
         Err(problems)
     }
 }

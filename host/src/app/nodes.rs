@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     jobs::{
         bus::Bus,
         catch_up::catch_up,
-        remote::{Nudge, Nudges, Reach},
+        remote::{Ear, Nudge, Nudges, Reach},
     },
     providers::Places,
 };
@@ -35,6 +35,8 @@ pub(super) struct Nodes {
     pub(super) nudges: Nudges,
     /// What this node's worker listens to.
     pub(super) inbox: mpsc::UnboundedReceiver<Nudge>,
+    /// Notified when somebody tells that what is installed has changed.
+    pub(super) installed: Arc<Notify>,
     /// The vendors' places, where they are shared.
     pub(super) places: Option<Arc<dyn Places>>,
     pub(super) ties: Ties,
@@ -59,6 +61,7 @@ impl Nodes {
         let role = settings.server.role;
         let (sender, inbox) = mpsc::unbounded_channel();
         let here = role.works().then_some(sender);
+        let installed = Arc::new(Notify::new());
         let mut redis = open(settings, node)?;
         let remote = redis.as_ref().map(Redis::remote);
         let bus = match &remote {
@@ -67,7 +70,16 @@ impl Nodes {
         };
         let mut places = None;
         if let Some(redis) = &mut redis {
-            redis.listen(role.answers().then(|| bus.clone()), here.clone());
+            let (worker, plugins) = (here.clone(), Arc::clone(&installed));
+            let ear: Ear = Arc::new(move |nudge| match (nudge, &worker) {
+                (Nudge::Plugins, _) => plugins.notify_one(),
+                (nudge, Some(worker)) => {
+                    // Fails only while the worker goes away.
+                    let _ = worker.send(nudge);
+                }
+                (_, None) => {}
+            });
+            redis.listen(role.answers().then(|| bus.clone()), Some(ear));
             places = role.works().then(|| redis.places());
         }
         let heard = remote.as_ref().map(|remote| remote.reach());
@@ -80,6 +92,7 @@ impl Nodes {
             bus,
             nudges: Nudges::new(here, remote),
             inbox,
+            installed,
             places,
             ties: Ties {
                 redis,
@@ -118,11 +131,34 @@ fn open(settings: &Settings, node: NodeId) -> anyhow::Result<Option<Redis>> {
         }
         return Ok(None);
     }
-    let options = redis::Options {
+    Ok(Some(Redis::open(&options(settings, node))?))
+}
+
+fn options(settings: &Settings, node: NodeId) -> redis::Options {
+    redis::Options {
         url: settings.redis.url.clone(),
         prefix: settings.redis.prefix.clone(),
         node,
         place_life: Duration::from_secs(settings.jobs.lease_seconds) + BEYOND_LEASE,
-    };
-    Ok(Some(Redis::open(&options)?))
+    }
+}
+
+/// Tells every running node that what is installed has changed, if nodes have a Redis.
+///
+/// # Errors
+/// When it is not told within `patience`.
+pub async fn call_nodes(settings: &Settings, patience: Duration) -> anyhow::Result<()> {
+    if settings.redis.url.expose_secret().is_empty() {
+        return Ok(());
+    }
+    let redis = Redis::open(&options(settings, NodeId::generate()))?;
+    let remote = redis.remote();
+    let mut reach = remote.reach();
+    let told = tokio::time::timeout(patience, reach.wait_for(|reach| reach.telling)).await;
+    if matches!(told, Ok(Ok(_))) {
+        remote.nudge(Nudge::Plugins);
+    }
+    redis.close().await;
+    anyhow::ensure!(matches!(told, Ok(Ok(_))), "Redis does not answer");
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The command line: an edge like the others.
 
+mod admin;
 mod demo;
 mod plugin;
 mod ready;
@@ -67,6 +68,11 @@ enum Command {
     Migrate(Common),
     /// Look at and try out provider plugins.
     Plugin(plugin::Plugin),
+    /// Change what holds on every node: installed plugins, settings of providers.
+    ///
+    /// Ends with 0 when it is done, 1 when it was refused or failed and nothing was changed, 2
+    /// when the command line is wrong.
+    Admin(admin::Admin),
     /// Print every setting with its default and meaning.
     Config,
 }
@@ -205,6 +211,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Plugin(command) => plugin::run(command).await,
+        Command::Admin(command) => admin::run(command).await,
         Command::Config => {
             print!("{}", config::DEFAULTS);
             Ok(ExitCode::SUCCESS)

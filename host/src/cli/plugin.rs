@@ -8,7 +8,11 @@ use genvid_runtime::{Call, ContextArgs, NoAssets, Outcome, catalog::Kind};
 use serde_json::{Value, json};
 
 use super::{Common, start_log};
-use crate::{app, providers::Provider};
+use crate::{
+    app,
+    config::Settings,
+    providers::{Provider, Registry},
+};
 
 #[derive(Args)]
 pub(super) struct Plugin {
@@ -57,8 +61,8 @@ pub(super) async fn run(plugin: Plugin) -> anyhow::Result<ExitCode> {
         Command::List { common, json } => {
             let settings = common.settings(&[])?;
             start_log(&settings);
-            let (_, registry) = app::load_plugins(&settings).await?;
-            let all: Vec<&Provider> = registry.all().collect();
+            let all = load(&settings).await?.snapshot();
+            let all = &all.providers;
             if json {
                 let rows: Vec<Value> = all.iter().map(|provider| row(provider)).collect();
                 println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -110,13 +114,20 @@ pub(super) async fn run(plugin: Plugin) -> anyhow::Result<ExitCode> {
                 let played = super::ready::Ready::read(&file)?.simulators;
                 super::simulators::reroute(&mut settings, &played);
             }
-            let (_, registry) = app::load_plugins(&settings).await?;
-            let provider = registry
+            let provider = load(&settings)
+                .await?
                 .find(&plugin)
                 .with_context(|| format!("{plugin} is not installed; see `genvid plugin list`"))?;
-            call(provider, &function, tasks).await
+            call(&provider, &function, tasks).await
         }
     }
+}
+
+/// The plugins as a server with these settings would load them now.
+async fn load(settings: &Settings) -> anyhow::Result<Registry> {
+    let database = app::installed_plugins(settings).await?;
+    let (_, registry, _) = app::load_plugins(settings, database.as_ref()).await?;
+    Ok(registry)
 }
 
 async fn call(provider: &Provider, function: &str, tasks: Vec<String>) -> anyhow::Result<ExitCode> {
@@ -206,6 +217,7 @@ fn row(provider: &Provider) -> Value {
         "id": manifest.id,
         "version": manifest.version,
         "digest": provider.plugin.digest(),
+        "origin": provider.origin.as_str(),
         "kinds": kinds(provider),
         "available": provider.disabled.is_none(),
         "reason": provider.disabled,

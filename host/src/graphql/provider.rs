@@ -295,10 +295,11 @@ impl ProviderQueries {
         let wanted = kind.map(providers::Kind::from);
         context::services(ctx)
             .registry
-            .all()
+            .snapshot()
+            .providers
+            .iter()
             .filter(|provider| wanted.is_none_or(|kind| provider.serves(kind)))
-            .cloned()
-            .map(Provider)
+            .map(|provider| Provider(provider.as_ref().clone()))
             .collect()
     }
 }

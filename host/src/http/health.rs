@@ -37,8 +37,9 @@ async fn alive() -> &'static str {
     "ok"
 }
 
-/// 200 when the database answers. Without Redis everything works, only slower: that is 200
-/// too, and `degraded` names the part. The rest is for people.
+/// 200 when the database answers. Without Redis everything works, only slower, and with a plugin
+/// that cannot be loaded the one before it goes on: that is 200 too, and `degraded` names the
+/// part. The rest is for people.
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
     let database = health.database.ping().await;
     if let Err(error) = &database {
@@ -49,20 +50,37 @@ async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
     if redis == Some(false) {
         degraded.push("redis");
     }
+    let snapshot = health.registry.snapshot();
+    if !snapshot.problems.is_empty() {
+        degraded.push("plugins");
+    }
     let (code, status) = match &database {
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         Ok(()) if degraded.is_empty() => (StatusCode::OK, "ready"),
         Ok(()) => (StatusCode::OK, "degraded"),
     };
     let gauge = *health.gauge.borrow();
-    let providers: Vec<_> = health
-        .registry
-        .all()
+    let providers: Vec<_> = snapshot
+        .providers
+        .iter()
         .map(|provider| {
             json!({
                 "id": provider.id(),
                 "version": provider.manifest().version,
                 "available": provider.disabled.is_none(),
+                "origin": provider.origin.as_str(),
+                "concurrency": provider.concurrency,
+            })
+        })
+        .collect();
+    let problems: Vec<_> = snapshot
+        .problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "id": problem.provider,
+                "version": problem.version,
+                "reason": problem.reason,
             })
         })
         .collect();
@@ -76,7 +94,13 @@ async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
         "role": role,
         "database": if database.is_ok() { "ok" } else { "failing" },
         "degraded": degraded,
-        "plugins": {"liveInstances": health.runtime.live_instances(), "providers": providers},
+        "plugins": {
+            "liveInstances": health.runtime.live_instances(),
+            "revision": snapshot.revision,
+            "providers": providers,
+            "kept": snapshot.kept.len(),
+            "problems": problems,
+        },
     });
     if health.role.works() {
         body["worker"] = json!({"waiting": gauge.waiting, "active": gauge.active});

@@ -51,7 +51,13 @@ pub enum Nudge {
     Look(JobId),
     /// One of a vendor's places came free on another node.
     Room,
+    /// Installed plugins or the providers' settings changed. For every node, with a worker or
+    /// without.
+    Plugins,
 }
+
+/// What hears calls of other nodes. Must not wait.
+pub type Ear = Arc<dyn Fn(Nudge) + Send + Sync>;
 
 /// Calls workers: this node's, if it has one, and those of other nodes. Without any the
 /// workers' own sweeps find the same.

@@ -54,7 +54,8 @@ pub struct CatalogError {
 #[derive(Clone)]
 pub struct Catalog {
     registry: Registry,
-    cache: Cache<(String, ItemKind), Arc<Vec<CatalogItem>>>,
+    /// By the provider's id and grant: another version or setting may list other things.
+    cache: Cache<(String, u64, ItemKind), Arc<Vec<CatalogItem>>>,
 }
 
 impl Catalog {
@@ -79,7 +80,7 @@ impl Catalog {
         kind: ItemKind,
     ) -> Result<Vec<CatalogItem>, CatalogError> {
         let mut all = Vec::new();
-        for candidate in self.registry.all() {
+        for candidate in &self.registry.snapshot().providers {
             if provider.is_some_and(|id| id != candidate.id())
                 || candidate.disabled.is_some()
                 || !candidate.plugin.exports().catalog
@@ -101,7 +102,10 @@ impl Catalog {
         kind: ItemKind,
     ) -> Result<Arc<Vec<CatalogItem>>, CatalogError> {
         self.cache
-            .try_get_with((provider.id().to_owned(), kind), read(provider, kind))
+            .try_get_with(
+                (provider.id().to_owned(), provider.grant, kind),
+                read(provider, kind),
+            )
             .await
             .map_err(|error: Arc<CatalogError>| (*error).clone())
     }

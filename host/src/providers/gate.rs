@@ -37,7 +37,6 @@ impl<W> Clone for Gate<W> {
 
 struct Shared<W> {
     state: Mutex<State<W>>,
-    limit: usize,
     /// Where whoever gets a slot is sent on.
     go: Box<dyn Fn(W, Slot) + Send + Sync>,
     others: Option<Others>,
@@ -59,6 +58,8 @@ impl Drop for Others {
 }
 
 struct State<W> {
+    /// Slots that there are.
+    limit: usize,
     /// Slots that this node holds.
     taken: usize,
     queues: HashMap<UserId, VecDeque<(StepId, W)>>,
@@ -202,6 +203,7 @@ impl<W: Send + 'static> Gate<W> {
         others: Option<Others>,
     ) -> Self {
         let state = State {
+            limit,
             taken: 0,
             queues: HashMap::new(),
             turns: VecDeque::new(),
@@ -210,7 +212,6 @@ impl<W: Send + 'static> Gate<W> {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
-                limit,
                 go: Box::new(go),
                 others,
             }),
@@ -226,7 +227,7 @@ impl<W: Send + 'static> Gate<W> {
                 others.wake.notify_one();
                 return;
             }
-            if state.taken >= self.shared.limit {
+            if state.taken >= state.limit {
                 state.push(user, step, waiter);
                 return;
             }
@@ -243,6 +244,25 @@ impl<W: Send + 'static> Gate<W> {
             others.places.occupy(&others.provider, step);
         }
         self.slot(step)
+    }
+
+    /// Another number of slots from now on. With more of them waiters go on at once; with
+    /// fewer, those who have one keep it.
+    pub fn set_limit(&self, limit: usize) {
+        let mut going = Vec::new();
+        {
+            let mut state = self.lock();
+            state.limit = limit;
+            while self.shared.others.is_none() && state.taken < state.limit {
+                let Some(next) = state.next() else { break };
+                state.taken += 1;
+                going.push(next);
+            }
+        }
+        for (step, waiter) in going {
+            (self.shared.go)(waiter, self.slot(step));
+        }
+        self.look();
     }
 
     /// There may be room that nobody told of.
@@ -293,7 +313,7 @@ impl<W: Send + 'static> Gate<W> {
         let next = {
             let mut state = self.lock();
             let next = match &self.shared.others {
-                None if state.taken <= self.shared.limit => state.next(),
+                None if state.taken <= state.limit => state.next(),
                 _ => None,
             };
             if next.is_none() {
@@ -318,19 +338,19 @@ impl<W: Send + 'static> Gate<W> {
         let Others {
             provider, places, ..
         } = others;
-        let (wanted, in_line) = {
+        let (wanted, in_line, limit) = {
             let mut state = self.lock();
             let wanted = state.front(TOGETHER);
             let in_line = std::mem::replace(&mut state.in_line, !wanted.is_empty());
-            (wanted, in_line)
+            (wanted, in_line, state.limit)
         };
         if wanted.is_empty() {
             if in_line {
-                places.take(provider, self.shared.limit, &[]).await;
+                places.take(provider, limit, &[]).await;
             }
             return Ask::WhenCalled;
         }
-        match places.take(provider, self.shared.limit, &wanted).await {
+        match places.take(provider, limit, &wanted).await {
             Taken::Granted(count) => {
                 for step in wanted.iter().take(count) {
                     let waiter = {
@@ -363,7 +383,7 @@ impl<W: Send + 'static> Gate<W> {
 
     fn next_below(&self, share: usize) -> Option<(StepId, W)> {
         let mut state = self.lock();
-        if state.taken >= share.min(self.shared.limit) {
+        if state.taken >= share.min(state.limit) {
             return None;
         }
         let next = state.next()?;
@@ -435,6 +455,32 @@ mod tests {
             drop(slot);
         }
         assert_eq!(order, ["a1", "a2", "b1", "a3"]);
+    }
+
+    #[test]
+    fn another_limit_keeps_everybody() {
+        let (sender, went) = mpsc::channel();
+        let gate = Gate::new(1, move |name: u32, slot| {
+            sender.send((name, slot)).expect("test listens");
+        });
+        let user = UserId::generate();
+        for name in 1..=5 {
+            gate.enter(user, StepId::generate(), name);
+        }
+        gate.set_limit(3);
+        let slots: Vec<_> = went.try_iter().collect();
+        let names: Vec<u32> = slots.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, [1, 2, 3], "more room, more go");
+        gate.set_limit(1);
+        let mut slots = slots.into_iter();
+        drop(slots.next());
+        drop(slots.next());
+        assert!(went.try_recv().is_err(), "one is still there");
+        drop(slots.next());
+        let (name, slot) = went.try_recv().expect("the next one");
+        assert_eq!(name, 4);
+        drop(slot);
+        assert_eq!(went.try_recv().expect("the last one").0, 5);
     }
 
     #[test]

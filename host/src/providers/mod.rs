@@ -4,17 +4,19 @@
 mod catalog;
 mod cost;
 mod gate;
+mod installed;
 mod places;
+mod registry;
 mod route;
-
-use std::sync::Arc;
 
 use genvid_runtime::{Manifest, Plugin};
 
 pub use catalog::{Catalog, CatalogError, CatalogItem, ItemKind};
 pub use cost::{Used, estimate};
 pub use gate::{Gate, Slot};
+pub use installed::{Activated, Installed, NewVersion, Overrides, Refused, Version, VersionState};
 pub use places::{Places, Taken};
+pub use registry::{Lookup, Problem, Registry, Snapshot};
 pub use route::{Need, Route, RuledOut, VideoNeed};
 
 /// What a provider makes.
@@ -40,6 +42,31 @@ pub struct Provider {
     pub settle_after_seconds: Option<u32>,
     /// Why it cannot be used, for example a missing secret.
     pub disabled: Option<String>,
+    /// Where the plugin lies.
+    pub origin: Origin,
+    /// Tells this configuration from others of the same provider within this process: it
+    /// changes with the plugin, the settings and the secrets.
+    pub grant: u64,
+}
+
+/// Where a plugin lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// In the database, for every node.
+    Database,
+    /// In a folder of this node.
+    Folder,
+}
+
+impl Origin {
+    /// As it is shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Folder => "folder",
+        }
+    }
 }
 
 impl Provider {
@@ -64,32 +91,5 @@ impl Provider {
             Kind::Voice => manifest.voice.is_some(),
             Kind::Video => manifest.video.is_some(),
         }
-    }
-}
-
-/// All providers, in the operator's order of preference.
-#[derive(Clone, Default)]
-pub struct Registry {
-    providers: Arc<Vec<Provider>>,
-}
-
-impl Registry {
-    /// In the order of preference.
-    #[must_use]
-    pub fn new(providers: Vec<Provider>) -> Self {
-        Self {
-            providers: Arc::new(providers),
-        }
-    }
-
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Provider> {
-        self.providers.iter()
-    }
-
-    /// One of them.
-    #[must_use]
-    pub fn find(&self, id: &str) -> Option<&Provider> {
-        self.providers.iter().find(|provider| provider.id() == id)
     }
 }

@@ -58,7 +58,12 @@ impl Registry {
     #[must_use]
     pub fn route(&self, need: &Need<'_>) -> Route {
         let mut route = Route::default();
-        for provider in self.all().filter(|provider| provider.serves(need.kind)) {
+        for provider in self
+            .snapshot()
+            .providers
+            .iter()
+            .filter(|provider| provider.serves(need.kind))
+        {
             match objection(provider, need) {
                 None => route.candidates.push(provider.id().to_owned()),
                 Some(reason) => {

@@ -6,10 +6,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
@@ -34,6 +36,8 @@ const CLAIM: u32 = 256;
 const ACTIVE: usize = 128;
 /// How often the table is looked at, whether or not somebody called.
 const SWEEP: Duration = Duration::from_secs(2);
+/// How long a step is left alone after this program broke down over it: it may do so again.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// How the worker is doing, for health checks and metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,12 +53,23 @@ enum Message {
     Back(Next),
     /// Steps come back from a poll.
     Polled(Vec<Next>),
+    /// A turn or a poll with steps of these jobs broke down.
+    Broke(During, Vec<JobId>),
+    /// Leases that could not be handed back.
+    StillHeld(Vec<JobId>),
     /// A step got its slot.
     Go(Box<Held>, Slot),
     /// Steps were claimed.
     Claimed(Result<Vec<Claimed>, sql::Error>),
     /// Leases were renewed; the jobs of these steps were asked to stop.
     Renewed(Result<Vec<StepId>, sql::Error>),
+}
+
+/// What broke down.
+#[derive(Clone, Copy)]
+enum During {
+    Turn,
+    Poll,
 }
 
 /// Moves jobs on until it is told to stop.
@@ -74,6 +89,9 @@ pub struct Worker {
     /// A claim is on its way.
     claiming: bool,
     gates: HashMap<String, Gate<Box<Held>>>,
+    places: Option<Arc<dyn Places>>,
+    /// Jobs whose step this worker lost sight of and still has the lease of.
+    broken: Vec<JobId>,
     gauge: watch::Sender<Gauge>,
 }
 
@@ -88,24 +106,7 @@ impl Worker {
         places: Option<Arc<dyn Places>>,
     ) -> Self {
         let (back, messages) = mpsc::unbounded_channel();
-        let gates = advance
-            .registry
-            .all()
-            .map(|provider| {
-                let limit = provider.concurrency as usize;
-                let back = back.clone();
-                let go = move |held, slot| {
-                    // Fails only while the worker itself goes away, and the lease with it.
-                    let _ = back.send(Message::Go(held, slot));
-                };
-                let gate = match &places {
-                    Some(places) => Gate::shared(limit, provider.id(), Arc::clone(places), go),
-                    None => Gate::new(limit, go),
-                };
-                (provider.id().to_owned(), gate)
-            })
-            .collect();
-        Self {
+        let mut worker = Self {
             advance: Arc::new(advance),
             node,
             nudges,
@@ -118,8 +119,48 @@ impl Worker {
             active: 0,
             polls: 0,
             claiming: false,
-            gates,
+            gates: HashMap::new(),
+            places,
+            broken: Vec::new(),
             gauge: watch::channel(Gauge::default()).0,
+        };
+        worker.fit_gates();
+        worker
+    }
+
+    /// Makes the gates fit the providers as they are now. Nobody who waits is lost: where
+    /// nothing new may begin any more, all look for another way.
+    fn fit_gates(&mut self) {
+        let snapshot = self.advance.registry.snapshot();
+        for provider in &snapshot.providers {
+            let limit = provider.concurrency as usize;
+            match self.gates.get(provider.id()) {
+                Some(gate) => gate.set_limit(limit),
+                None => {
+                    let gate = self.new_gate(provider.id(), limit);
+                    self.gates.insert(provider.id().to_owned(), gate);
+                }
+            }
+        }
+        for (id, gate) in &self.gates {
+            let open = snapshot
+                .find(id)
+                .is_some_and(|provider| provider.disabled.is_none());
+            if !open {
+                self.ready.extend(gate.drain());
+            }
+        }
+    }
+
+    fn new_gate(&self, provider: &str, limit: usize) -> Gate<Box<Held>> {
+        let back = self.back.clone();
+        let go = move |held, slot| {
+            // Fails only while the worker itself goes away, and the lease with it.
+            let _ = back.send(Message::Go(held, slot));
+        };
+        match &self.places {
+            Some(places) => Gate::shared(limit, provider, Arc::clone(places), go),
+            None => Gate::new(limit, go),
         }
     }
 
@@ -137,6 +178,7 @@ impl Worker {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut providers = self.advance.registry.changes();
         let mut claim = true;
         while !*stop.borrow() {
             if claim && !self.claiming && self.ready.len() < ACTIVE {
@@ -167,12 +209,16 @@ impl Worker {
                     Nudge::Cancel(job) => self.hurry(job, true),
                     Nudge::Look(job) => self.hurry(job, false),
                     Nudge::Room => self.look_for_room(),
+                    // The registry tells once it has changed.
+                    Nudge::Plugins => {}
                 },
+                Ok(()) = providers.changed() => self.fit_gates(),
                 _ = heartbeat.tick() => self.renew(lease),
                 _ = sweep.tick() => {
                     claim = true;
                     self.withdraw_late();
                     self.look_for_room();
+                    self.let_go();
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -187,7 +233,12 @@ impl Worker {
         let lease = self.advance.settings.lease;
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         tokio::spawn(async move {
-            let claimed = advance.database.claim_steps(node, lease, CLAIM).await;
+            let claimed = advance.database.claim_steps(node, lease, CLAIM);
+            // A claim that never came back would be the last one.
+            let claimed = AssertUnwindSafe(claimed)
+                .catch_unwind()
+                .await
+                .unwrap_or(Err(sql::Error::Closed));
             let _ = back.send(Message::Claimed(claimed));
         });
     }
@@ -251,6 +302,19 @@ impl Worker {
                     self.place(next);
                 }
             }
+            Message::Broke(during, jobs) => {
+                match during {
+                    During::Turn => self.active -= 1,
+                    During::Poll => self.polls -= 1,
+                }
+                tracing::error!(
+                    ?jobs,
+                    "this program broke down over these jobs; they go on from their rows"
+                );
+                self.broken.extend(jobs);
+                self.let_go();
+            }
+            Message::StillHeld(jobs) => self.broken.extend(jobs),
             Message::Go(mut held, slot) => {
                 held.slot = Some(slot);
                 self.ready.push_back(held);
@@ -303,12 +367,17 @@ impl Worker {
     fn place(&mut self, next: Next) {
         match next {
             Next::At(at, held) => self.wait(at, held),
-            Next::Slot(provider, held) => match self.gates.get(&provider) {
-                Some(gate) => gate.enter(held.owner, held.step.id, held),
-                None => {
-                    tracing::error!(%provider, "a step waits for a provider that is not installed")
+            Next::Slot(provider, held) => {
+                if !self.gates.contains_key(&provider) {
+                    // It was installed in this instant.
+                    self.fit_gates();
                 }
-            },
+                match self.gates.get(&provider) {
+                    Some(gate) => gate.enter(held.owner, held.step.id, held),
+                    // It went again; the next turn looks for another one.
+                    None => self.ready.push_back(held),
+                }
+            }
             Next::Gone => {}
         }
     }
@@ -352,6 +421,26 @@ impl Worker {
         Instant::now() + wait
     }
 
+    /// Hands back the leases of steps that got lost in a panic: without that they would be
+    /// renewed for as long as this process lives, and nobody would go on with them.
+    fn let_go(&mut self) {
+        if self.broken.is_empty() {
+            return;
+        }
+        let jobs = std::mem::take(&mut self.broken);
+        let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
+        tokio::spawn(async move {
+            let released = advance.database.let_go(node, jobs.clone(), AFTER_PANIC);
+            if let Err(error) = released.await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "leases could not be handed back; the next sweep tries again"
+                );
+                let _ = back.send(Message::StillHeld(jobs));
+            }
+        });
+    }
+
     fn start_ready(&mut self) {
         while self.active < ACTIVE {
             let Some(held) = self.ready.pop_front() else {
@@ -360,8 +449,12 @@ impl Worker {
             self.active += 1;
             let (advance, back) = (Arc::clone(&self.advance), self.back.clone());
             tokio::spawn(async move {
-                let next = advance.run(held).await;
-                let _ = back.send(Message::Back(next));
+                let job = held.step.job;
+                let turn = AssertUnwindSafe(advance.run(held)).catch_unwind().await;
+                let _ = back.send(match turn {
+                    Ok(next) => Message::Back(next),
+                    Err(_) => Message::Broke(During::Turn, vec![job]),
+                });
             });
         }
     }
@@ -370,7 +463,7 @@ impl Worker {
     /// gets its turn.
     fn start_due(&mut self) {
         let now = time::now();
-        let mut asked: HashMap<(Arc<str>, bool), Vec<Box<Held>>> = HashMap::new();
+        let mut asked: HashMap<(Arc<str>, Arc<str>, bool), Vec<Box<Held>>> = HashMap::new();
         while let Some(entry) = self.timers.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -385,18 +478,23 @@ impl Worker {
                     // asked, into the files of one job: those are asked for one by one.
                     let together = held.step.kind == StepKind::Video;
                     asked
-                        .entry((Arc::clone(&watch.provider), together))
+                        .entry((
+                            Arc::clone(&watch.provider),
+                            Arc::clone(&watch.digest),
+                            together,
+                        ))
                         .or_default()
                         .push(held);
                 }
                 None => self.ready.push_back(held),
             }
         }
-        for ((provider, together), mut all) in asked {
+        for ((provider, digest, together), mut all) in asked {
             let most = self
                 .advance
                 .registry
-                .find(&provider)
+                .version(&provider, &digest)
+                .here()
                 .and_then(|provider| provider.manifest().tasks)
                 .filter(|_| together)
                 .map_or(1, |tasks| tasks.batch.max(1) as usize);
@@ -405,10 +503,14 @@ impl Worker {
                 let batch = std::mem::replace(&mut all, rest);
                 self.polls += 1;
                 let (advance, back) = (Arc::clone(&self.advance), self.back.clone());
-                let provider = Arc::clone(&provider);
+                let (provider, digest) = (Arc::clone(&provider), Arc::clone(&digest));
+                let jobs: Vec<JobId> = batch.iter().map(|held| held.step.job).collect();
                 tokio::spawn(async move {
-                    let next = advance.poll(&provider, batch).await;
-                    let _ = back.send(Message::Polled(next));
+                    let poll = advance.poll(&provider, &digest, batch);
+                    let _ = back.send(match AssertUnwindSafe(poll).catch_unwind().await {
+                        Ok(next) => Message::Polled(next),
+                        Err(_) => Message::Broke(During::Poll, jobs),
+                    });
                 });
             }
         }
@@ -436,8 +538,10 @@ impl Worker {
                     self.polls -= 1;
                     all.into_iter().for_each(leave_next);
                 }
+                Ok(Some(Message::Broke(During::Turn, _))) => self.active -= 1,
+                Ok(Some(Message::Broke(During::Poll, _))) => self.polls -= 1,
                 Ok(Some(Message::Claimed(_))) => self.claiming = false,
-                Ok(Some(Message::Go(..) | Message::Renewed(_))) => {}
+                Ok(Some(Message::Go(..) | Message::Renewed(_) | Message::StillHeld(_))) => {}
                 Ok(None) | Err(_) => break,
             }
         }

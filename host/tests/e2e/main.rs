@@ -14,6 +14,7 @@ mod cluster;
 mod commands;
 mod films;
 mod inputs;
+mod installing;
 mod kills;
 mod lifecycle;
 mod load;

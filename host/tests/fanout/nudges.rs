@@ -14,6 +14,7 @@ async fn everybody_hears_once(here: &mut Node, there: Option<&mut Node>) {
         Nudge::Look(other),
         Nudge::Work,
         Nudge::Room,
+        Nudge::Plugins,
     ];
     for nudge in all {
         here.nudges.send(nudge);

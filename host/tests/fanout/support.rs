@@ -16,7 +16,7 @@ use genvid::{
         events,
         input::{JobInput, VoiceInput},
         model::{Event, EventType, Job, JobStatus, NewEvent, Step, StepKind, StepStatus},
-        remote::{Nudge, Nudges, Reach},
+        remote::{Ear, Nudge, Nudges, Reach},
         store::{Accepted, Applied, Change, Fence, NewJob},
     },
     providers::Places,
@@ -241,7 +241,7 @@ impl Node {
         let (sender, inbox) = mpsc::unbounded_channel();
         let remote = redis.remote();
         let bus = Bus::with_remote(Arc::clone(&remote));
-        redis.listen(Some(bus.clone()), Some(sender.clone()));
+        redis.listen(Some(bus.clone()), Some(ear(sender.clone())));
         let mut reach = remote.reach();
         let catching_up = tokio::spawn(catch_up(
             world.database.clone(),
@@ -309,9 +309,16 @@ pub(crate) fn places(
 ) -> (Redis, Arc<dyn Places>, mpsc::UnboundedReceiver<Nudge>) {
     let mut redis = Redis::open(&options(server)).expect("an address");
     let (sender, inbox) = mpsc::unbounded_channel();
-    redis.listen(None, Some(sender));
+    redis.listen(None, Some(ear(sender)));
     let places = redis.places();
     (redis, places, inbox)
+}
+
+fn ear(inbox: mpsc::UnboundedSender<Nudge>) -> Ear {
+    Arc::new(move |nudge| {
+        // Fails only while the node goes away.
+        let _ = inbox.send(nudge);
+    })
 }
 
 fn options(server: &servers::Redis) -> Options {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use genvid::{
     accounts::{Role, User},
-    adapters::sql::{Database, PostgresOptions},
+    adapters::sql::{Database, Installer, PostgresOptions},
     ids::{AttemptId, JobId, MediaId, NodeId, ProjectId, StepId, UserId},
     jobs::{
         input::{JobInput, VoiceInput},
@@ -30,7 +30,7 @@ pub(crate) struct Bench {
     pub(crate) ann: UserId,
     pub(crate) bob: UserId,
     server: Option<(Arc<servers::Postgres>, servers::Database)>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -59,7 +59,7 @@ impl Bench {
             ann,
             bob,
             server,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -69,6 +69,15 @@ impl Bench {
             Some((_, place)) => Database::connect(&options(place)).await.expect("it opens"),
             None => self.database.clone(),
         }
+    }
+
+    /// The same database for whoever installs plugins, beside those who use it.
+    pub(crate) async fn installer(&self) -> Installer {
+        match &self.server {
+            Some((_, place)) => Installer::connect(&options(place)).await,
+            None => Installer::open(self.folder.path()).await,
+        }
+        .expect("it opens")
     }
 
     /// The server, of the tests that are about it.

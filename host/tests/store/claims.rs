@@ -187,3 +187,32 @@ pub(crate) async fn a_step_is_woken_unless_somebody_holds_it(bench: Bench) {
         .expect("left alone");
     assert_eq!(bench.steps(claimed.step.job).await, before);
 }
+
+pub(crate) async fn what_a_worker_lost_sight_of_is_claimed_again(bench: Bench) {
+    let node = NodeId::generate();
+    let (lost, kept) = (bench.accept(bench.ann).await, bench.accept(bench.ann).await);
+    assert_eq!(bench.claim(node, LEASE).await.len(), 2);
+    bench
+        .database
+        .let_go(NodeId::generate(), vec![lost.id], Duration::ZERO)
+        .await
+        .expect("written");
+    assert!(
+        bench.claim(node, LEASE).await.is_empty(),
+        "what another node holds is not touched"
+    );
+    bench
+        .database
+        .let_go(node, vec![lost.id], Duration::ZERO)
+        .await
+        .expect("written");
+    let again = bench.claim(node, LEASE).await;
+    let jobs: Vec<_> = again.iter().map(|claimed| claimed.step.job).collect();
+    assert_eq!(jobs, [lost.id], "the same node too, and not {}", kept.id);
+    bench
+        .database
+        .let_go(node, vec![lost.id], LEASE)
+        .await
+        .expect("written");
+    assert!(bench.claim(node, LEASE).await.is_empty(), "after a while");
+}

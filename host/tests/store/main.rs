@@ -13,9 +13,11 @@ mod claims;
 mod deciding;
 mod events;
 mod fencing;
+mod installing;
 mod migrations;
 mod reading;
 mod security;
+mod working;
 
 /// Each test on both databases.
 macro_rules! contract {
@@ -54,6 +56,7 @@ contract! {
     claims::only_others_lose_their_leases_at_a_start,
     claims::renewing_tells_who_asked_to_stop,
     claims::a_step_is_woken_unless_somebody_holds_it,
+    claims::what_a_worker_lost_sight_of_is_claimed_again,
     deciding::a_cancel_is_written_once,
     deciding::a_cancel_wakes_what_is_parked,
     deciding::a_retry_begins_a_new_round,
@@ -67,9 +70,15 @@ contract! {
     fencing::the_next_step_goes_along,
     fencing::a_job_that_is_over_stays_so,
     fencing::a_failed_write_leaves_nothing,
+    installing::versions_are_kept_and_one_is_active,
+    installing::a_version_number_stands_for_the_same_bytes,
+    installing::a_version_with_open_attempts_stays,
+    installing::settings_are_laid_over_each_other_and_forgotten,
+    installing::who_installs_at_once_leaves_one_active,
     reading::pages_are_stable_while_jobs_come,
     reading::filters_narrow_a_list,
     reading::a_strangers_job_is_as_good_as_missing,
     reading::projects_are_kept_changed_and_hidden,
     reading::a_handle_for_nobody_is_refused,
+    working::a_panic_costs_a_turn_and_not_the_step,
 }

@@ -10,6 +10,8 @@ use crate::bench::{Bench, attempt, change, file, project, told, with_attempt};
 
 /// Tables without rows of tenants.
 const SHARED: [&str; 2] = ["_sqlx_migrations", "installation"];
+/// Tables that everybody reads and only the owner of the tables writes.
+const INSTALLED: [&str; 3] = ["plugin_revision", "plugin_versions", "provider_settings"];
 
 /// One row at least in every table, for both users.
 async fn filled() -> Bench {
@@ -66,7 +68,7 @@ fn tables(server: &servers::Postgres, place: &servers::Database) -> Vec<(String,
     listed
         .lines()
         .filter_map(|line| line.split_once('|'))
-        .filter(|(table, _)| !SHARED.contains(table))
+        .filter(|(table, _)| !SHARED.contains(table) && !INSTALLED.contains(table))
         .map(|(table, owner)| {
             let owner = match (table, owner) {
                 ("users", _) => Some("id".to_owned()),
@@ -295,6 +297,9 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("callbacks", "", "INSERT SELECT"),
         ("installation", "INSERT SELECT", ""),
         ("_sqlx_migrations", "", ""),
+        ("plugin_versions", "SELECT", "SELECT"),
+        ("provider_settings", "SELECT", "SELECT"),
+        ("plugin_revision", "SELECT", "SELECT"),
     ] {
         assert_eq!(rights(users, table), for_users, "{table}");
         assert_eq!(rights(worker, table), for_worker, "{table}");
@@ -329,4 +334,30 @@ async fn a_handle_of_a_user_reads_that_users_rows_only() {
     );
     assert!(bob.get_job(job.id).await.is_err());
     assert!(ann.get_job(job.id).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_installed_is_read_by_both_roles_and_written_by_neither() {
+    let bench = Bench::postgres().await;
+    let (_, place) = bench.server();
+    for role in ["genvid_app", "genvid_worker"] {
+        let mut connection = connect(place, role).await;
+        let seen = count(
+            &mut connection,
+            "SELECT count(*) FROM plugin_revision".to_owned(),
+        );
+        assert_eq!(seen.await, 1, "{role}");
+        for sql in [
+            "UPDATE plugin_revision SET revision = 7",
+            "DELETE FROM plugin_versions",
+            "INSERT INTO provider_settings (id, updated_at) VALUES ('heygen', now())",
+        ] {
+            let refused = sqlx::query(sql).execute(&mut connection).await;
+            let refused = refused.expect_err("refused").to_string();
+            assert!(
+                refused.contains("permission denied"),
+                "{role}: {sql}: {refused}"
+            );
+        }
+    }
 }

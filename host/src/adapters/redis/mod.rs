@@ -15,17 +15,14 @@ use std::{sync::Arc, time::Duration};
 
 use redis::Client;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     ids::NodeId,
     jobs::{
         bus::Bus,
         model::Event,
-        remote::{Nudge, Reach, Remote},
+        remote::{Ear, Nudge, Reach, Remote},
     },
     providers::Places,
 };
@@ -134,15 +131,15 @@ impl Redis {
         })
     }
 
-    /// Hands what other nodes tell to the subscribers of `bus` and to this node's worker,
-    /// as far as there are any.
-    pub fn listen(&mut self, bus: Option<Bus>, nudges: Option<mpsc::UnboundedSender<Nudge>>) {
+    /// Hands what other nodes tell to the subscribers of `bus`, and their calls to `ear`, as
+    /// far as there are any.
+    pub fn listen(&mut self, bus: Option<Bus>, ear: Option<Ear>) {
         let listener = subscribe::Listener {
             client: self.client.clone(),
             names: Arc::clone(&self.names),
             node: self.node,
             bus,
-            nudges,
+            ear,
             reach: self.reach.clone(),
         };
         self.tasks.spawn(listener.run(self.stop.subscribe()));

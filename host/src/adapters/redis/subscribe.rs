@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use redis::{Client, Msg, RedisError, aio::PubSub};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::{
     Names, PATIENCE,
@@ -16,7 +16,7 @@ use crate::{
     ids::NodeId,
     jobs::{
         bus::Bus,
-        remote::{Nudge, Reach},
+        remote::{Ear, Nudge, Reach},
     },
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Listener {
     pub(super) names: Arc<Names>,
     pub(super) node: NodeId,
     pub(super) bus: Option<Bus>,
-    pub(super) nudges: Option<mpsc::UnboundedSender<Nudge>>,
+    pub(super) ear: Option<Ear>,
     pub(super) reach: watch::Sender<Reach>,
 }
 
@@ -49,6 +49,7 @@ impl Listener {
                         self.call(Calls {
                             work: true,
                             room: true,
+                            plugins: true,
                             ..Calls::default()
                         });
                         self.hear(connection).await;
@@ -73,7 +74,7 @@ impl Listener {
             if self.bus.is_some() {
                 connection.subscribe(&self.names.events).await?;
             }
-            if self.nudges.is_some() {
+            if self.ear.is_some() {
                 connection.subscribe(&self.names.nudges).await?;
             }
             Ok(connection)
@@ -141,16 +142,16 @@ impl Listener {
     }
 
     fn call(&self, calls: Calls) {
-        let Some(nudges) = &self.nudges else {
+        let Some(ear) = &self.ear else {
             return;
         };
         let all = (calls.cancel.into_iter().map(Nudge::Cancel))
             .chain(calls.look.into_iter().map(Nudge::Look))
             .chain(calls.work.then_some(Nudge::Work))
-            .chain(calls.room.then_some(Nudge::Room));
+            .chain(calls.room.then_some(Nudge::Room))
+            .chain(calls.plugins.then_some(Nudge::Plugins));
         for nudge in all {
-            // Fails only while the worker goes away.
-            let _ = nudges.send(nudge);
+            ear(nudge);
         }
     }
 }

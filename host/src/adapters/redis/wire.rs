@@ -50,6 +50,9 @@ pub(super) struct Calls {
     pub(super) work: bool,
     #[serde(rename = "r", default, skip_serializing_if = "is_false")]
     pub(super) room: bool,
+    /// Nodes before this word was there take no notice.
+    #[serde(rename = "p", default, skip_serializing_if = "is_false")]
+    pub(super) plugins: bool,
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) cancel: Vec<JobId>,
     #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
@@ -201,6 +204,7 @@ mod tests {
             Body::Lost {},
             Body::Nudges(Calls {
                 work: true,
+                plugins: true,
                 cancel: vec![event.job],
                 ..Calls::default()
             }),

@@ -57,6 +57,19 @@ impl Database {
         })
     }
 
+    /// Opens `folder/genvid.db` beside a server that has it open, as far as the tables are
+    /// those of this version; without such a server, as [`Database::open`] does.
+    ///
+    /// # Errors
+    /// As for [`Database::open`]; and when the tables are of another version than this while
+    /// another process has them.
+    pub(super) async fn open_beside(folder: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            backend: Backend::Embedded(Embedded::open_beside(folder).await?),
+            scope: Scope::Nobody,
+        })
+    }
+
     /// Connects to a PostgreSQL server, together with any number of other processes.
     ///
     /// # Errors

@@ -5,7 +5,12 @@
 //! inside its own savepoint, commits them together, and only then answers: under load one
 //! flush serves many transactions, and nothing is acknowledged before it is durable.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use sqlx::{
@@ -37,24 +42,32 @@ type Piece = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, (bool, 
 pub(super) struct Embedded {
     readers: SqlitePool,
     writer: mpsc::Sender<Piece>,
-    /// Held while the process lives, so that two processes never share the file.
-    _lock: Arc<std::fs::File>,
+    /// Held while the process lives, so that two servers never share the file. Nothing while
+    /// another process is the one.
+    _lock: Option<Arc<std::fs::File>>,
 }
 
 impl Embedded {
     /// Opens (or creates) `folder/genvid.db` for this process alone, and brings its tables
     /// up to date.
     pub(super) async fn open(folder: &Path) -> Result<Self, OpenError> {
-        let in_folder = |source| OpenError::Folder {
-            path: folder.to_owned(),
-            source,
-        };
-        std::fs::create_dir_all(folder).map_err(in_folder)?;
-        let lock_path = folder.join("genvid.lock");
-        let lock = std::fs::File::create(&lock_path).map_err(in_folder)?;
-        lock.try_lock()
-            .map_err(|_| OpenError::InUse { path: lock_path })?;
+        match lock(folder)? {
+            Ok(lock) => Self::open_locked(folder, Some(lock)).await,
+            Err(path) => Err(OpenError::InUse { path }),
+        }
+    }
 
+    /// The same, also while a server has the file. SQLite lets any number of processes of
+    /// one machine read and write it; the lock is there because leases and live events belong
+    /// to one process. So this is for rows that are not about jobs.
+    pub(super) async fn open_beside(folder: &Path) -> Result<Self, OpenError> {
+        let mut opened = Self::open_locked(folder, lock(folder)?.ok()).await?;
+        // Its tables are up to date: a server may start meanwhile.
+        opened._lock = None;
+        Ok(opened)
+    }
+
+    async fn open_locked(folder: &Path, lock: Option<std::fs::File>) -> Result<Self, OpenError> {
         let path = folder.join("genvid.db");
         let place = path.display().to_string();
         let failed = |source| OpenError::Open {
@@ -64,7 +77,7 @@ impl Embedded {
         let options = SqliteConnectOptions::from_str("sqlite://")
             .map_err(failed)?
             .filename(&path)
-            .create_if_missing(true)
+            .create_if_missing(lock.is_some())
             .journal_mode(SqliteJournalMode::Wal)
             // Full: a commit is on the disk before it is acknowledged, also when the power
             // fails. The writer's batches keep that affordable.
@@ -75,13 +88,31 @@ impl Embedded {
         let mut connection = SqliteConnection::connect_with(&options)
             .await
             .map_err(failed)?;
-        MIGRATIONS
-            .run(&mut connection)
-            .await
-            .map_err(|source| OpenError::Migrate {
-                place: place.clone(),
-                source,
-            })?;
+        if lock.is_some() {
+            MIGRATIONS
+                .run(&mut connection)
+                .await
+                .map_err(|source| OpenError::Migrate {
+                    place: place.clone(),
+                    source,
+                })?;
+        } else {
+            // Whoever has the file has migrated it; another version may have other tables.
+            let applied: Vec<i64> =
+                sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+                    .fetch_all(&mut connection)
+                    .await
+                    .map_err(failed)?;
+            let behind = |version| !applied.contains(&version);
+            if MIGRATIONS.iter().any(|migration| behind(migration.version)) {
+                return Err(OpenError::Unfit {
+                    place,
+                    reason: "a server of an older version has it open, or one that is still \
+                             starting; try again, or use the program of that version"
+                        .to_owned(),
+                });
+            }
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.read_only(true).create_if_missing(false))
@@ -92,7 +123,7 @@ impl Embedded {
         Ok(Self {
             readers,
             writer,
-            _lock: Arc::new(lock),
+            _lock: lock.map(Arc::new),
         })
     }
 
@@ -122,6 +153,21 @@ impl Embedded {
         self.writer.send(piece).await.map_err(|_| Error::Closed)?;
         outcome.await.map_err(|_| Error::Closed)?
     }
+}
+
+/// The file that says who has the database; its path when another process has it.
+fn lock(folder: &Path) -> Result<Result<std::fs::File, PathBuf>, OpenError> {
+    let in_folder = |source| OpenError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    std::fs::create_dir_all(folder).map_err(in_folder)?;
+    let path = folder.join("genvid.lock");
+    let file = std::fs::File::create(&path).map_err(in_folder)?;
+    Ok(match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(path),
+    })
 }
 
 async fn write_loop(mut connection: Connection, mut queue: mpsc::Receiver<Piece>) {

@@ -13,7 +13,7 @@ use super::{
     rows::STEP,
 };
 use crate::{
-    ids::{NodeId, StepId, UserId},
+    ids::{JobId, NodeId, StepId, UserId},
     jobs::store::{Claimed, Fence},
 };
 
@@ -130,6 +130,40 @@ impl Database {
                         .await?
                         .rows_affected(),
                 )
+            })
+        })
+        .await
+    }
+
+    /// Hands back what `node` holds of these jobs, to be claimed after a while by whoever comes.
+    /// For a worker that does not know any more what it was doing with them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn let_go(
+        &self,
+        node: NodeId,
+        jobs: Vec<JobId>,
+        after: Duration,
+    ) -> Result<(), Error> {
+        self.write(Scope::Worker, move |connection| {
+            Box::pin(async move {
+                let Dialect {
+                    now, millisecond, ..
+                } = connection.dialect();
+                for job in jobs {
+                    query(AssertSqlSafe(format!(
+                        "UPDATE steps SET lease_owner = NULL, due_at = CASE WHEN due_at IS NULL \
+                         THEN NULL ELSE {now} + $3 * {millisecond} END \
+                         WHERE job_id = $1 AND lease_owner = $2"
+                    )))
+                    .bind(job.uuid())
+                    .bind(node.uuid())
+                    .bind(millis(after))
+                    .execute(&mut *connection)
+                    .await?;
+                }
+                Ok(())
             })
         })
         .await

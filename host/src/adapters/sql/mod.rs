@@ -11,6 +11,7 @@ mod events;
 mod heads;
 mod jobs;
 mod leases;
+mod plugins;
 mod postgres;
 mod projects;
 mod query;
@@ -21,6 +22,7 @@ mod values;
 use std::path::PathBuf;
 
 pub use database::Database;
+pub use plugins::{InUse, InstallError, Installer};
 pub use postgres::{Options as PostgresOptions, migrate as migrate_postgres};
 
 /// Why the database could not be opened.

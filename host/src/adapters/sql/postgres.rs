@@ -187,6 +187,16 @@ pub async fn migrate(options: &Options) -> Result<(), OpenError> {
     connection.close().await.map_err(failed)
 }
 
+/// Connections as the owner of the tables, for what only he may do. Connects when the first
+/// is used.
+pub(super) fn owner(options: &Options) -> Result<PgPool, OpenError> {
+    let target = Target::parse(options.owner_url.expose_secret())?;
+    Ok(PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .connect_lazy_with(target.options))
+}
+
 fn migrations() -> Migrator {
     let mut migrations = sqlx::migrate!("../migrations/postgres");
     // Those of a newer version only added things that this one can live with.

@@ -7,6 +7,8 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 /// Tables without rows of tenants. Every other one has row-level security.
 const SHARED: &str = "'installation', '_sqlx_migrations'";
+/// Tables that both roles read, and that only the owner of the tables writes.
+const INSTALLED: &str = "plugin_versions, provider_settings, plugin_revision";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'projects'";
 
@@ -136,6 +138,7 @@ impl Roles {
             format!("GRANT USAGE ON SCHEMA {schema} TO {both}"),
             format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO {both}"),
             // What is only ever added cannot be changed by mistake. Nothing is ever deleted.
+            format!("REVOKE INSERT, UPDATE ON {INSTALLED} FROM {both}"),
             format!("REVOKE UPDATE ON events, media, callbacks, installation FROM {both}"),
             format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
             format!("REVOKE ALL ON callbacks FROM {}", quote(&self.users)),

@@ -240,10 +240,9 @@ impl Advance {
     }
 
     async fn stop_task(&self, attempt: &Attempt) -> bool {
-        let (Some(provider), Some(task)) = (
-            self.registry.find(&attempt.provider),
-            attempt.vendor_task.clone(),
-        ) else {
+        let (Some(provider), Some(task)) =
+            (self.plugin_of(attempt).here(), attempt.vendor_task.clone())
+        else {
             return false;
         };
         if !provider.manifest().tasks.is_some_and(|tasks| tasks.cancel) {
@@ -288,8 +287,7 @@ impl Advance {
             return attempt;
         }
         let request: Option<PaidRequest> = serde_json::from_value(attempt.request.clone()).ok();
-        let (Some(provider), Some(request)) = (self.registry.find(&attempt.provider), request)
-        else {
+        let (Some(provider), Some(request)) = (self.plugin_of(&attempt).here(), request) else {
             return attempt;
         };
         let manifest = provider.manifest();

@@ -26,10 +26,12 @@ use crate::{
     ids::{AttemptId, UserId},
     jobs::model::StoredFile,
     media::JobAssets,
-    providers::{Catalog, Registry, Slot},
+    providers::{Catalog, Lookup, Registry, Slot},
     time::{self, Timestamp},
 };
 
+/// How long to wait for a plugin that is being loaded.
+const UNTIL_LOADED: Duration = Duration::from_secs(1);
 /// How long to leave a step alone after a fault of this host, such as a full disk.
 const AFTER_FAULT: Duration = Duration::from_secs(2);
 
@@ -46,6 +48,8 @@ pub struct Held {
     pub deadline: Timestamp,
     /// Its place among the vendor's tasks.
     pub slot: Option<Slot>,
+    /// At which provider it waits, or waited last, for a place.
+    waits_at: Option<String>,
     /// The task to ask for.
     pub watch: Option<Watch>,
     /// Somebody asked to stop: look at the database before anything else.
@@ -64,6 +68,7 @@ impl Held {
             owner: claimed.owner,
             deadline: claimed.deadline,
             slot: None,
+            waits_at: None,
             watch: None,
             cancel: false,
             tries: 0,
@@ -78,6 +83,8 @@ pub struct Watch {
     pub attempt: AttemptId,
     /// At whom.
     pub provider: Arc<str>,
+    /// SHA-256 of the plugin that submitted it, in hex.
+    pub digest: Arc<str>,
     /// The vendor's task.
     pub task: Arc<str>,
     /// How often it was asked for.
@@ -152,7 +159,10 @@ impl Advance {
             match self.turn(&mut held).await {
                 Ok(Turn::Again) => {}
                 Ok(Turn::Wait(at)) => return Next::At(at, held),
-                Ok(Turn::Slot(provider)) => return Next::Slot(provider, held),
+                Ok(Turn::Slot(provider)) => {
+                    held.waits_at = Some(provider.clone());
+                    return Next::Slot(provider, held);
+                }
                 Ok(Turn::Gone) => return Next::Gone,
                 Err(error) => {
                     tracing::error!(
@@ -222,6 +232,7 @@ impl Advance {
         held.watch = Some(Watch {
             attempt: attempt.id,
             provider: attempt.provider.as_str().into(),
+            digest: attempt.plugin_digest.as_str().into(),
             task: task.into(),
             polls: 0,
             settling,
@@ -308,6 +319,12 @@ impl Advance {
                 Ok(Written::Done { cancel_requested })
             }
         }
+    }
+
+    /// The plugin that submitted an attempt.
+    fn plugin_of(&self, attempt: &Attempt) -> Lookup {
+        self.registry
+            .version(&attempt.provider, &attempt.plugin_digest)
     }
 
     fn assets(&self, job: crate::ids::JobId) -> JobAssets {

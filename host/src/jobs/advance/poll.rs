@@ -13,14 +13,18 @@ use crate::{
             Attempt, AttemptStatus, Charge, EventType, Failure, FailureCode, Step, StepStatus,
         },
     },
-    providers::Provider,
+    providers::{Lookup, Provider},
     time::{self, Timestamp},
 };
 
+/// How long to leave tasks alone whose plugin nobody has.
+const WITHOUT_PLUGIN: Duration = Duration::from_secs(60);
+
 impl Advance {
-    /// Asks for all of these tasks of one provider, at most the manifest's batch, in one
-    /// call. Those that have to do something else first come back to be looked at now.
-    pub async fn poll(&self, provider: &str, batch: Vec<Box<Held>>) -> Vec<Next> {
+    /// Asks for all of these tasks of one version of a provider's plugin, at most the
+    /// manifest's batch, in one call. Those that have to do something else first come back to
+    /// be looked at now.
+    pub async fn poll(&self, provider: &str, digest: &str, batch: Vec<Box<Held>>) -> Vec<Next> {
         let now = time::now();
         let mut next = Vec::with_capacity(batch.len());
         let mut asked = Vec::with_capacity(batch.len());
@@ -34,20 +38,24 @@ impl Advance {
                 }
             }
         }
-        let Some(provider) = self.registry.find(provider) else {
-            // The plugin is gone; it may come back with the next start.
-            next.extend(
-                asked
-                    .into_iter()
-                    .map(|held| Next::At(now.after(Duration::from_secs(60)), held)),
-            );
-            return next;
-        };
         if asked.is_empty() {
             return next;
         }
-        for (mut held, sighting) in self.ask(provider, asked).await {
-            let outcome = self.observe(provider, &mut held, sighting).await;
+        let provider = match self.registry.version(provider, digest) {
+            Lookup::Here(provider) => provider,
+            other => {
+                // What is gone may be installed again.
+                let wait = match other {
+                    Lookup::Later => super::UNTIL_LOADED,
+                    _ => WITHOUT_PLUGIN,
+                };
+                let at = now.after(wait);
+                next.extend(asked.into_iter().map(|held| Next::At(at, held)));
+                return next;
+            }
+        };
+        for (mut held, sighting) in self.ask(&provider, asked).await {
+            let outcome = self.observe(&provider, &mut held, sighting).await;
             next.push(match outcome {
                 Ok(Some(at)) => Next::At(at, held),
                 Ok(None) => Next::Gone,

@@ -16,7 +16,7 @@ use crate::{
         requests::PaidRequest,
         store::JobChange,
     },
-    providers::Provider,
+    providers::{Lookup, Provider},
     time,
 };
 
@@ -99,16 +99,17 @@ impl Advance {
         let now = time::now();
         let since = attempt.uncertain_at.unwrap_or(attempt.submitted_at);
         let request: Option<PaidRequest> = serde_json::from_value(attempt.request.clone()).ok();
-        let (Some(provider), Some(request)) = (self.registry.find(&attempt.provider), request)
-        else {
-            return self.park(held).await;
+        let (provider, request) = match (self.plugin_of(&attempt), request) {
+            (Lookup::Here(provider), Some(request)) => (provider, request),
+            (Lookup::Later, Some(_)) => return Ok(Turn::Wait(now.after(super::UNTIL_LOADED))),
+            (Lookup::Missing, _) | (_, None) => return self.park(held).await,
         };
         let recovery = provider.manifest().recovery;
         let replays = recovery.replay_hours.is_some_and(|hours| {
             now.since(attempt.submitted_at) < Duration::from_secs(u64::from(hours) * 3_600)
         });
         if replays {
-            let outcome = self.call(held, provider, &request, attempt.id).await;
+            let outcome = self.call(held, &provider, &request, attempt.id).await;
             match decide::judge_submission(&outcome) {
                 // These speak of this attempt itself: the vendor answers the same key with
                 // the first answer.
@@ -121,7 +122,7 @@ impl Advance {
                 Verdict::Refused(..) | Verdict::Unconfirmed(_) => {}
             }
         } else if recovery.lookup {
-            match self.look_up(provider, &attempt, &request).await {
+            match self.look_up(&provider, &attempt, &request).await {
                 Found::Task(task) => return self.accepted(held, attempt, task).await,
                 Found::Nothing => {
                     let settled = provider.settle_after_seconds.is_some_and(|seconds| {

@@ -94,10 +94,9 @@ impl Advance {
 
     /// Links of vendors die; asking for the task again gives new ones.
     async fn fresh_links(&self, held: &mut Held, attempt: Attempt) -> Result<(), sql::Error> {
-        let (Some(task), Some(provider)) = (
-            attempt.vendor_task.clone(),
-            self.registry.find(&attempt.provider),
-        ) else {
+        let (Some(task), Some(provider)) =
+            (attempt.vendor_task.clone(), self.plugin_of(&attempt).here())
+        else {
             return Ok(());
         };
         let call = Call {
@@ -202,10 +201,10 @@ impl Advance {
                 media::saved_asset(&self.blobs, &assets, attempt.job, name, &output.mime).await
             }
             Media::Url(url) => {
-                let provider = self.registry.find(&attempt.provider).ok_or_else(|| {
+                let provider = self.plugin_of(attempt).here().ok_or_else(|| {
                     StoreError::Host(format!(
-                        "the provider {} is not installed",
-                        attempt.provider
+                        "the plugin {} {} is not loaded",
+                        attempt.provider, attempt.plugin_version
                     ))
                 })?;
                 let most = self.settings.max_media_bytes;

@@ -52,21 +52,24 @@ impl Advance {
             return self.fail(held, failure, None, Vec::new()).await;
         };
         let Some(provider) = self.registry.find(&id) else {
-            return Ok(Turn::Gone);
+            // Removed in this instant: the next look at the route knows.
+            return Ok(Turn::Again);
         };
-        if held.slot.is_none() {
+        // While it waited the providers may have changed, and with them whose turn it is.
+        if held.slot.is_none() || held.waits_at.as_ref() != Some(&id) {
+            held.slot = None;
             return Ok(Turn::Slot(id));
         }
-        let request = match self.request(held, work, provider).await {
+        let request = match self.request(held, work, &provider).await {
             Ok(request) => request,
             Err((failure, then)) => {
-                let attempt = new_attempt(held, work, provider, &serde_json::Value::Null);
+                let attempt = new_attempt(held, work, &provider, &serde_json::Value::Null);
                 return self.refused(held, work, attempt, failure, then).await;
             }
         };
         let stored = serde_json::to_value(&request)
             .map_err(|source| sql::Error::decode("paid request", source))?;
-        let attempt = new_attempt(held, work, provider, &stored);
+        let attempt = new_attempt(held, work, &provider, &stored);
 
         let mut events = Vec::new();
         if work.job.status == JobStatus::Queued {
@@ -117,7 +120,7 @@ impl Advance {
                 cancel_requested: false,
             } => {}
         }
-        let outcome = self.call(held, provider, &request, attempt.id).await;
+        let outcome = self.call(held, &provider, &request, attempt.id).await;
         tracing::info!(
             job = %attempt.job, attempt = %attempt.id, provider = %attempt.provider,
             requests = outcome.trace.requests, sent = outcome.trace.sent,
@@ -155,8 +158,10 @@ impl Advance {
         task: String,
     ) -> Result<Turn, sql::Error> {
         let now = time::now();
-        let provider = self.registry.find(&attempt.provider);
-        let name = provider.map_or(attempt.provider.as_str(), |p| p.manifest().name.as_str());
+        let provider = self.plugin_of(&attempt).here();
+        let name = provider
+            .as_ref()
+            .map_or(attempt.provider.as_str(), |p| p.manifest().name.as_str());
         let step = Step {
             status: StepStatus::Running,
             due_at: Some(now),
@@ -168,11 +173,13 @@ impl Advance {
         let watch = Watch {
             attempt: attempt.id,
             provider: attempt.provider.as_str().into(),
+            digest: attempt.plugin_digest.as_str().into(),
             task: task.as_str().into(),
             polls: 0,
             settling: None,
         };
         let first = provider
+            .as_ref()
             .and_then(|p| p.manifest().tasks)
             .map_or(Duration::from_secs(5), |tasks| {
                 Duration::from_millis(u64::from(tasks.poll_after_ms))

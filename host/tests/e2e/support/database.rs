@@ -98,7 +98,8 @@ impl Database {
         }
     }
 
-    async fn run(&self, sql: String) {
+    /// Changes rows behind the server's back.
+    pub(crate) async fn run(&self, sql: String) {
         match self {
             Self::Embedded(file) => {
                 let mut connection = open(file).await;

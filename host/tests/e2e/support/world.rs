@@ -40,6 +40,7 @@ pub(crate) struct Setup {
     polls: Option<(u32, u32)>,
     guest: bool,
     backend: Backend,
+    redis: bool,
 }
 
 impl Default for Setup {
@@ -60,6 +61,7 @@ impl Default for Setup {
             polls: Some((300, 500)),
             guest: false,
             backend: backend::wanted(),
+            redis: true,
         }
     }
 }
@@ -116,6 +118,12 @@ impl Setup {
         self
     }
 
+    /// With servers, but nodes cannot hear each other.
+    pub(crate) fn without_redis(mut self) -> Self {
+        self.redis = false;
+        self
+    }
+
     /// Installs the guest that misbehaves on request, too.
     pub(crate) fn with_guest(mut self) -> Self {
         self.guest = true;
@@ -169,6 +177,7 @@ impl Setup {
         env.extend(database.settings());
         let outside = Outside::start(self.backend).await;
         env.extend(outside.iter().flat_map(Outside::settings));
+        env.retain(|(name, _)| self.redis || name != "REDIS_URL");
         env.extend(self.env);
         let launch = Launch {
             plugins: folder.path().join("plugins"),
@@ -259,6 +268,49 @@ impl World {
         for (_, value) in &mut self.launch.env {
             *value = value.replace(&format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}"));
         }
+    }
+
+    /// One more server over the same rows, with media of its own. Nobody can call it back.
+    pub(crate) async fn another_server(&self) -> Server {
+        let mut launch = self.launch.clone();
+        launch.folder = self.launch.folder.join("another");
+        std::fs::create_dir_all(&launch.folder).expect("a folder for the server");
+        launch.data = launch.folder.join("data");
+        launch.port = server::free_port();
+        launch
+            .env
+            .retain(|(name, _)| name != "GENVID__SERVER__PUBLIC_URL");
+        Server::start(&launch).await
+    }
+
+    /// The binary with the settings of the server, to be run beside it.
+    pub(crate) fn command_beside(&self, words: &[&str]) -> std::process::Command {
+        let mut command = server::command(&self.launch.folder);
+        let Launch {
+            config,
+            data,
+            plugins,
+            env,
+            ..
+        } = &self.launch;
+        command.args(words);
+        for (flag, path) in [
+            ("--config", config),
+            ("--data-dir", data),
+            ("--plugins", plugins),
+        ] {
+            command.arg(flag).arg(path);
+        }
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run_beside(&self, words: &[&str]) -> std::process::Output {
+        let mut command = self.command_beside(words);
+        tokio::task::spawn_blocking(move || command.output().expect("the binary runs"))
+            .await
+            .expect("it was waited for")
     }
 
     /// The server; panics while there is none.

@@ -1,0 +1,90 @@
+//! For operators: what holds for every node. It goes into the database that the settings name,
+//! whether or not servers are running.
+
+mod plugin;
+mod provider;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, Subcommand};
+
+use super::{Common, start_log};
+use crate::{adapters::sql::Installer, app, config::Settings};
+
+#[derive(Args)]
+pub(super) struct Admin {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install plugins for every node, choose among their versions, remove them.
+    ///
+    /// Installed plugins lie in the database that the settings name (DATABASE_URL, or the
+    /// embedded one in --data-dir, also while a server runs). One of them goes before a plugin of
+    /// the same id in a node's plugin folder. Nodes pick changes up within seconds and without a
+    /// restart; what was submitted already finishes on the version that submitted it.
+    Plugin(plugin::Plugin),
+    /// Settings of providers that hold on every node.
+    ///
+    /// They go before those of the nodes' settings files. Secrets are never kept in the
+    /// database: each node has them in its environment.
+    Provider(provider::Provider),
+}
+
+/// Flags that all of these commands share.
+#[derive(Args, Clone)]
+struct Output {
+    #[command(flatten)]
+    common: Common,
+    /// JSON instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
+    match admin.command {
+        Command::Plugin(command) => plugin::run(command).await?,
+        Command::Provider(command) => provider::run(command).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Output {
+    /// The settings; from now on there is a log.
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = self.common.settings(&[])?;
+        if self.common.log.is_none() {
+            // What it loads to look at is not what runs.
+            "warn".clone_into(&mut settings.log.filter);
+        }
+        start_log(&settings);
+        Ok(settings)
+    }
+
+    /// Shows a result on standard output.
+    fn show(&self, json: &serde_json::Value, words: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(json)?);
+        } else {
+            println!("{}", words());
+        }
+        Ok(())
+    }
+}
+
+/// The database to change.
+async fn open(settings: &Settings) -> anyhow::Result<Installer> {
+    Ok(app::open_installer(settings).await?)
+}
+
+/// Tells running nodes to look now. Without Redis they look by themselves, a little later.
+async fn call_nodes(settings: &Settings) {
+    if let Err(error) = app::call_nodes(settings, Duration::from_secs(3)).await {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "running nodes could not be told; they look by themselves every few seconds"
+        );
+    }
+}

@@ -122,6 +122,8 @@ impl App {
             lease: Duration::from_secs(settings.jobs.lease_seconds),
             drain: Duration::from_secs(settings.server.drain_seconds),
             settle_window: Duration::from_secs(settings.jobs.settle_hours * 3_600),
+            fetches: settings.media.fetch_concurrency,
+            compositions: settings.media.studio_concurrency,
             max_media_bytes: settings.media.max_mib << 20,
             public_url: (!configured.is_empty()).then_some(configured),
         });

@@ -31,6 +31,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("jobs.settle_hours", 1, 720),
     ("media.link_minutes", 1, 10_080),
     ("media.max_mib", 1, 65_536),
+    ("media.fetch_concurrency", 1, 256),
     ("media.studio_concurrency", 1, 64),
     ("media.studio_threads", 1, 64),
     ("media.studio_minutes", 1, 240),
@@ -312,6 +313,7 @@ impl Checker<'_> {
             Some((value.as_str()?.to_owned(), value))
         };
         if text("database.url").is_some_and(|(url, _)| !url.is_empty()) {
+            self.media_of_several_nodes();
             return;
         }
         let redis = text("redis.url").filter(|(url, _)| !url.is_empty());
@@ -324,6 +326,26 @@ impl Checker<'_> {
                     "is for several nodes, which need PostgreSQL: set database.url (DATABASE_URL) too, or leave this out",
                 );
             }
+        }
+    }
+
+    /// A node that only answers serves the files that another has made.
+    fn media_of_several_nodes(&mut self) {
+        let told = |key: &str, wanted: &[&str]| {
+            let text = self.figment.extract_inner::<String>(key);
+            text.is_ok_and(|text| wanted.contains(&&*text))
+        };
+        let shared = self.figment.extract_inner("media.folder_is_shared");
+        if told("server.role", &["api", "worker"])
+            && told("media.store", &["folder"])
+            && !shared.unwrap_or(false)
+            && let Ok(value) = self.figment.find_value("media.store")
+        {
+            self.add(
+                "media.store",
+                &value,
+                "is a folder of one host, and nodes with a role need the same files: set it to s3, or put data.dir's media on a disk that all hosts have and set media.folder_is_shared = true",
+            );
         }
     }
 

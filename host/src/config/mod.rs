@@ -129,7 +129,9 @@ pub fn secret(
     if let Some(path) = std::env::var_os(format!("{name}_FILE")) {
         let path = PathBuf::from(path);
         return std::fs::read_to_string(&path)
-            .map(|text| Some(text.trim().to_owned().into()))
+            // Nothing in it is no secret: what needs it says so.
+            .map(|text| Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+            .map(|text| text.map(Into::into))
             .map_err(|error| format!("{name}_FILE: cannot read {}: {error}", path.display()));
     }
     Ok(std::env::var(name)

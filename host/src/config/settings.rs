@@ -149,6 +149,8 @@ pub struct Media {
     pub link_minutes: u64,
     /// Largest fetched file.
     pub max_mib: u64,
+    /// Results that are fetched at a time.
+    pub fetch_concurrency: usize,
     /// Path of ffmpeg; empty: from PATH.
     pub ffmpeg: PathBuf,
     /// Path of ffprobe; empty: from PATH.
@@ -163,6 +165,8 @@ pub struct Media {
     pub studio_memory_mib: u64,
     /// Font family of burned-in subtitles.
     pub subtitle_font: String,
+    /// The folder lies on a disk that all hosts have.
+    pub folder_is_shared: bool,
     /// Where files are kept.
     pub store: MediaStore,
     /// The bucket, when it is one.

@@ -103,7 +103,11 @@ async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {
         },
     });
     if health.role.works() {
-        body["worker"] = json!({"waiting": gauge.waiting, "active": gauge.active});
+        body["worker"] = json!({
+            "waiting": gauge.waiting,
+            "active": gauge.active,
+            "queued": gauge.queued,
+        });
     }
     if let Some(whole) = redis {
         body["redis"] = json!(if whole { "ok" } else { "away" });

@@ -17,6 +17,10 @@ pub struct Settings {
     pub drain: Duration,
     /// How long a task whose job is over is still asked for, to settle its attempt.
     pub settle_window: Duration,
+    /// How many results are fetched at a time.
+    pub fetches: usize,
+    /// How many films are composed at a time.
+    pub compositions: usize,
     /// Largest file that is fetched from a vendor, in bytes.
     pub max_media_bytes: u64,
     /// Public address of this server, for vendors' callbacks.
@@ -32,6 +36,8 @@ impl Default for Settings {
             lease: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             settle_window: Duration::from_secs(86_400),
+            fetches: 8,
+            compositions: 2,
             max_media_bytes: 2 << 30,
             public_url: None,
         }

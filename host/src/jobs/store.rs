@@ -57,6 +57,15 @@ pub struct Claimed {
     pub deadline: Timestamp,
 }
 
+/// What of a node's own a step needs for its next turn, besides a vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bench {
+    /// A film or a voice is fetched and looked into.
+    Fetch,
+    /// ffmpeg composes, or takes a picture.
+    Compose,
+}
+
 /// What changes of a job's row.
 #[derive(Debug, Clone)]
 pub struct JobChange {

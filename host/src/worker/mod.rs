@@ -4,8 +4,10 @@
 //!
 //! A step that waits is a small struct in a map: no task, no connection, no plugin instance.
 
+mod lanes;
+
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -24,15 +26,17 @@ use crate::{
         advance::{Advance, Held, Next},
         model::{StepKind, StepStatus},
         remote::Nudge,
-        store::Claimed,
+        store::{Bench, Claimed},
     },
     providers::{Gate, Places, Slot},
     time::{self, Timestamp},
 };
 
+use lanes::Lanes;
+
 /// Steps that are claimed at a time.
 const CLAIM: u32 = 256;
-/// Steps that are worked on at a time; polls are apart.
+/// Steps whose calls go on at a time; polls are apart.
 const ACTIVE: usize = 128;
 /// How often the table is looked at, whether or not somebody called.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -46,11 +50,13 @@ pub struct Gauge {
     pub waiting: usize,
     /// Steps that are worked on.
     pub active: usize,
+    /// Steps that wait for this node's own means.
+    pub queued: usize,
 }
 
 enum Message {
-    /// A step comes back from a turn.
-    Back(Next),
+    /// A step comes back from a turn at this bench.
+    Back(Option<Bench>, Next),
     /// Steps come back from a poll.
     Polled(Vec<Next>),
     /// A turn or a poll with steps of these jobs broke down.
@@ -68,7 +74,7 @@ enum Message {
 /// What broke down.
 #[derive(Clone, Copy)]
 enum During {
-    Turn,
+    Turn(Option<Bench>),
     Poll,
 }
 
@@ -83,8 +89,7 @@ pub struct Worker {
     timers: BTreeMap<(Timestamp, u64), Box<Held>>,
     by_job: HashMap<JobId, (Timestamp, u64)>,
     counter: u64,
-    ready: VecDeque<Box<Held>>,
-    active: usize,
+    lanes: Lanes,
     polls: usize,
     /// A claim is on its way.
     claiming: bool,
@@ -106,6 +111,11 @@ impl Worker {
         places: Option<Arc<dyn Places>>,
     ) -> Self {
         let (back, messages) = mpsc::unbounded_channel();
+        let lanes = Lanes::new(
+            ACTIVE,
+            advance.settings.fetches,
+            advance.settings.compositions,
+        );
         let mut worker = Self {
             advance: Arc::new(advance),
             node,
@@ -115,8 +125,7 @@ impl Worker {
             timers: BTreeMap::new(),
             by_job: HashMap::new(),
             counter: 0,
-            ready: VecDeque::new(),
-            active: 0,
+            lanes,
             polls: 0,
             claiming: false,
             gates: HashMap::new(),
@@ -147,7 +156,9 @@ impl Worker {
                 .find(id)
                 .is_some_and(|provider| provider.disabled.is_none());
             if !open {
-                self.ready.extend(gate.drain());
+                gate.drain()
+                    .into_iter()
+                    .for_each(|held| self.lanes.push(held));
             }
         }
     }
@@ -181,7 +192,7 @@ impl Worker {
         let mut providers = self.advance.registry.changes();
         let mut claim = true;
         while !*stop.borrow() {
-            if claim && !self.claiming && self.ready.len() < ACTIVE {
+            if claim && !self.claiming && self.lanes.has_room() {
                 claim = false;
                 self.claim();
             }
@@ -190,7 +201,8 @@ impl Worker {
             self.gauge.send_if_modified(|gauge| {
                 let now = Gauge {
                     waiting: self.timers.len(),
-                    active: self.active,
+                    active: self.lanes.active(),
+                    queued: self.lanes.queued(),
                 };
                 std::mem::replace(gauge, now) != now
             });
@@ -232,8 +244,9 @@ impl Worker {
         self.claiming = true;
         let lease = self.advance.settings.lease;
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
+        let busy = self.lanes.busy();
         tokio::spawn(async move {
-            let claimed = advance.database.claim_steps(node, lease, CLAIM);
+            let claimed = advance.database.claim_steps(node, lease, CLAIM, &busy);
             // A claim that never came back would be the last one.
             let claimed = AssertUnwindSafe(claimed)
                 .catch_unwind()
@@ -265,14 +278,15 @@ impl Worker {
             None if cancel => self
                 .gates
                 .values()
-                .find_map(|gate| gate.withdraw(|held| held.step.job == job)),
+                .find_map(|gate| gate.withdraw(|held| held.step.job == job))
+                .or_else(|| self.lanes.withdraw(|held| held.step.job == job)),
             None => None,
         };
         if let Some(mut held) = waiting {
             if cancel {
                 held.cancel = true;
                 held.watch = None;
-                self.ready.push_front(held);
+                self.lanes.push_front(held);
             } else {
                 self.wait(time::now(), held);
             }
@@ -284,16 +298,17 @@ impl Worker {
         let now = time::now();
         for gate in self.gates.values() {
             while let Some(held) = gate.withdraw(|held| held.deadline <= now) {
-                self.ready.push_back(held);
+                self.lanes.push(held);
             }
         }
+        self.lanes.hurry_late(now);
     }
 
     /// True when there may be more to claim.
     fn take(&mut self, message: Message) -> bool {
         match message {
-            Message::Back(next) => {
-                self.active -= 1;
+            Message::Back(bench, next) => {
+                self.lanes.done(bench);
                 self.place(next);
             }
             Message::Polled(all) => {
@@ -304,7 +319,7 @@ impl Worker {
             }
             Message::Broke(during, jobs) => {
                 match during {
-                    During::Turn => self.active -= 1,
+                    During::Turn(bench) => self.lanes.done(bench),
                     During::Poll => self.polls -= 1,
                 }
                 tracing::error!(
@@ -317,14 +332,16 @@ impl Worker {
             Message::StillHeld(jobs) => self.broken.extend(jobs),
             Message::Go(mut held, slot) => {
                 held.slot = Some(slot);
-                self.ready.push_back(held);
+                self.lanes.push(held);
             }
             Message::Claimed(Ok(claimed)) => {
                 self.claiming = false;
                 let more = claimed.len() == CLAIM as usize;
                 claimed.iter().for_each(|claimed| self.inherit(claimed));
-                self.ready
-                    .extend(claimed.into_iter().map(|step| Box::new(Held::new(step))));
+                for step in claimed {
+                    self.lanes.push(Box::new(Held::new(step)));
+                }
+                self.leave_surplus();
                 return more;
             }
             Message::Claimed(Err(error)) => {
@@ -375,8 +392,12 @@ impl Worker {
                 match self.gates.get(&provider) {
                     Some(gate) => gate.enter(held.owner, held.step.id, held),
                     // It went again; the next turn looks for another one.
-                    None => self.ready.push_back(held),
+                    None => self.lanes.push(held),
                 }
+            }
+            Next::Bench(held) => {
+                self.lanes.push(held);
+                self.leave_surplus();
             }
             Next::Gone => {}
         }
@@ -428,9 +449,14 @@ impl Worker {
             return;
         }
         let jobs = std::mem::take(&mut self.broken);
+        self.hand_back(jobs, AFTER_PANIC);
+    }
+
+    /// Gives up the leases of these jobs' steps; others may claim them after a while.
+    fn hand_back(&self, jobs: Vec<JobId>, after: Duration) {
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         tokio::spawn(async move {
-            let released = advance.database.let_go(node, jobs.clone(), AFTER_PANIC);
+            let released = advance.database.let_go(node, jobs.clone(), after);
             if let Err(error) = released.await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -441,19 +467,31 @@ impl Worker {
         });
     }
 
+    /// Leaves to other nodes what this one cannot begin soon.
+    fn leave_surplus(&mut self) {
+        if self.advance.database.is_embedded() {
+            return;
+        }
+        let jobs: Vec<JobId> = self
+            .lanes
+            .surplus()
+            .iter()
+            .map(|held| held.step.job)
+            .collect();
+        if !jobs.is_empty() {
+            self.hand_back(jobs, Duration::ZERO);
+        }
+    }
+
     fn start_ready(&mut self) {
-        while self.active < ACTIVE {
-            let Some(held) = self.ready.pop_front() else {
-                return;
-            };
-            self.active += 1;
+        while let Some((bench, held)) = self.lanes.next() {
             let (advance, back) = (Arc::clone(&self.advance), self.back.clone());
             tokio::spawn(async move {
                 let job = held.step.job;
                 let turn = AssertUnwindSafe(advance.run(held)).catch_unwind().await;
                 let _ = back.send(match turn {
-                    Ok(next) => Message::Back(next),
-                    Err(_) => Message::Broke(During::Turn, vec![job]),
+                    Ok(next) => Message::Back(bench, next),
+                    Err(_) => Message::Broke(During::Turn(bench), vec![job]),
                 });
             });
         }
@@ -486,7 +524,7 @@ impl Worker {
                         .or_default()
                         .push(held);
                 }
-                None => self.ready.push_back(held),
+                None => self.lanes.push(held),
             }
         }
         for ((provider, digest, together), mut all) in asked {
@@ -524,30 +562,29 @@ impl Worker {
         for held in std::mem::take(&mut self.timers).into_values() {
             leave(held);
         }
-        for held in std::mem::take(&mut self.ready) {
-            leave(held);
-        }
+        self.lanes.drain().for_each(leave);
         let deadline = Instant::now() + self.advance.settings.drain;
-        while self.active + self.polls > 0 || self.claiming {
+        while self.lanes.active() + self.polls > 0 || self.claiming {
             match tokio::time::timeout_at(deadline, self.messages.recv()).await {
-                Ok(Some(Message::Back(next))) => {
-                    self.active -= 1;
+                Ok(Some(Message::Back(bench, next))) => {
+                    self.lanes.done(bench);
                     leave_next(next);
                 }
                 Ok(Some(Message::Polled(all))) => {
                     self.polls -= 1;
                     all.into_iter().for_each(leave_next);
                 }
-                Ok(Some(Message::Broke(During::Turn, _))) => self.active -= 1,
+                Ok(Some(Message::Broke(During::Turn(bench), _))) => self.lanes.done(bench),
                 Ok(Some(Message::Broke(During::Poll, _))) => self.polls -= 1,
                 Ok(Some(Message::Claimed(_))) => self.claiming = false,
                 Ok(Some(Message::Go(..) | Message::Renewed(_) | Message::StillHeld(_))) => {}
                 Ok(None) | Err(_) => break,
             }
         }
-        if self.active > 0 {
+        let active = self.lanes.active();
+        if active > 0 {
             tracing::warn!(
-                active = self.active,
+                active,
                 "calls in flight were left; the next start looks them up"
             );
         }

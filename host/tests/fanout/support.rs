@@ -116,7 +116,7 @@ impl World {
         bus.publish(events);
         let claimed = self
             .database
-            .claim_steps(NodeId::generate(), Duration::from_secs(600), 1_000)
+            .claim_steps(NodeId::generate(), Duration::from_secs(600), 1_000, &[])
             .await
             .expect("claimed")
             .into_iter()

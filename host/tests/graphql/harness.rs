@@ -235,7 +235,7 @@ impl Bench {
     pub(crate) async fn work(&self, job: JobId, work: impl FnOnce(&mut Change)) {
         let claimed = self
             .database
-            .claim_steps(NodeId::generate(), Duration::from_secs(30), 1_000)
+            .claim_steps(NodeId::generate(), Duration::from_secs(30), 1_000, &[])
             .await
             .expect("claimed")
             .into_iter()

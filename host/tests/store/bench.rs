@@ -111,7 +111,7 @@ impl Bench {
 
     pub(crate) async fn claim(&self, node: NodeId, lease: Duration) -> Vec<Claimed> {
         self.database
-            .claim_steps(node, lease, 1_000)
+            .claim_steps(node, lease, 1_000, &[])
             .await
             .expect("claimed")
     }

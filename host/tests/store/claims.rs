@@ -5,8 +5,8 @@ use std::{collections::HashSet, time::Duration};
 use genvid::{
     ids::{NodeId, StepId},
     jobs::{
-        model::StepStatus,
-        store::{Claimed, OwnerDecision},
+        model::{StepKind, StepStatus},
+        store::{self, Claimed, OwnerDecision},
     },
 };
 
@@ -30,7 +30,10 @@ pub(crate) async fn each_due_step_is_claimed_once(bench: Bench) {
             let node = NodeId::generate();
             let (mut mine, mut empty) = (Vec::new(), 0);
             while empty < 3 {
-                let claimed = database.claim_steps(node, LEASE, 7).await.expect("claimed");
+                let claimed = database
+                    .claim_steps(node, LEASE, 7, &[])
+                    .await
+                    .expect("claimed");
                 assert!(claimed.len() <= 7, "a batch has its limit");
                 empty = if claimed.is_empty() { empty + 1 } else { 0 };
                 mine.extend(claimed);
@@ -77,13 +80,56 @@ pub(crate) async fn the_oldest_come_first(bench: Bench) {
     for wanted in [first, second] {
         let claimed = bench
             .database
-            .claim_steps(NodeId::generate(), LEASE, 1)
+            .claim_steps(NodeId::generate(), LEASE, 1, &[])
             .await;
         let claimed = claimed.expect("claimed");
         assert_eq!(claimed.len(), 1);
         assert_eq!(claimed[0].step.job, wanted.id);
         assert_eq!(claimed[0].deadline, wanted.deadline);
     }
+}
+
+/// A node whose benches are taken leaves to others what needs them, and takes the rest.
+pub(crate) async fn what_a_busy_node_cannot_begin_is_left(bench: Bench) {
+    let mut held = Vec::new();
+    for (kind, status) in [
+        (StepKind::Compose, StepStatus::Pending),
+        (StepKind::Video, StepStatus::Storing),
+        (StepKind::Script, StepStatus::Storing),
+    ] {
+        let mut new = job(bench.ann, &unique());
+        new.steps[0].kind = kind;
+        bench.accept_as(new).await;
+        let claimed = bench.claim(NodeId::generate(), LEASE).await;
+        let [claimed] = &claimed[..] else {
+            panic!("one step is due: {claimed:?}");
+        };
+        let mut change = change(claimed);
+        change.step.status = status;
+        bench.done(change).await;
+        held.push(claimed.clone());
+    }
+    let database = bench.database.for_worker();
+    for claimed in &held {
+        let jobs = vec![claimed.step.job];
+        let released = database.let_go(claimed.fence.node, jobs, Duration::ZERO);
+        released.await.expect("handed back");
+    }
+    let claim = async |busy: &'static [store::Bench]| {
+        let claimed = bench
+            .database
+            .claim_steps(NodeId::generate(), LEASE, 10, busy)
+            .await
+            .expect("claimed");
+        claimed
+            .iter()
+            .map(|claimed| claimed.step.kind)
+            .collect::<Vec<_>>()
+    };
+    let both = &[store::Bench::Fetch, store::Bench::Compose];
+    assert_eq!(claim(both).await, [StepKind::Script]);
+    assert_eq!(claim(&[store::Bench::Fetch]).await, [StepKind::Compose]);
+    assert_eq!(claim(&[]).await, [StepKind::Video]);
 }
 
 pub(crate) async fn a_lease_that_ran_out_goes_to_others(bench: Bench) {

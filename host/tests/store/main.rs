@@ -50,6 +50,7 @@ contract! {
     claims::each_due_step_is_claimed_once,
     claims::what_is_not_due_is_left,
     claims::the_oldest_come_first,
+    claims::what_a_busy_node_cannot_begin_is_left,
     claims::a_lease_that_ran_out_goes_to_others,
     claims::a_renewed_lease_stays,
     claims::leases_that_are_handed_back_are_free_at_once,

@@ -304,7 +304,7 @@ async fn an_owner_who_may_create_roles_needs_nobody() {
     };
     let node = NodeId::generate();
     let claimed = database
-        .claim_steps(node, LEASE, 10)
+        .claim_steps(node, LEASE, 10, &[])
         .await
         .expect("claimed");
     assert_eq!(claimed[0].step.job, job.id);

@@ -14,13 +14,14 @@ use super::{
 };
 use crate::{
     ids::{JobId, NodeId, StepId, UserId},
-    jobs::store::{Claimed, Fence},
+    jobs::store::{Bench, Claimed, Fence},
 };
 
 impl Database {
     /// Takes due steps that nobody holds, oldest first, each with a lease of that length and
     /// a new fencing token. Steps of `node` itself are in its memory, however late it renews
-    /// their leases: taking them once more would have two workers at one step.
+    /// their leases: taking them once more would have two workers at one step. Steps whose
+    /// next turn takes place at one of the `busy` benches are left to others.
     ///
     /// # Errors
     /// When the database fails.
@@ -29,7 +30,17 @@ impl Database {
         node: NodeId,
         lease: Duration,
         limit: u32,
+        busy: &[Bench],
     ) -> Result<Vec<Claimed>, Error> {
+        let mut fits = String::new();
+        for bench in busy {
+            fits.push_str(match bench {
+                Bench::Fetch => " AND NOT (status = 'STORING' AND kind IN ('VOICE', 'VIDEO'))",
+                Bench::Compose => {
+                    " AND NOT (status = 'PENDING' AND kind IN ('COMPOSE', 'THUMBNAIL'))"
+                }
+            });
+        }
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
                 let Dialect {
@@ -38,14 +49,15 @@ impl Database {
                     lock_free,
                     ..
                 } = connection.dialect();
-                // Two look-ups, so that each has an index of its own. MATERIALIZED: joined in any other way, the subselect may run more than once
-                // and lock more than it answers.
+                // Two look-ups, so that each has an index of its own. MATERIALIZED: joined in
+                // any other way, the subselect may run more than once and lock more than it
+                // answers.
                 let rows = query(AssertSqlSafe(format!(
                     "WITH abandoned AS MATERIALIZED (SELECT id FROM steps \
-                     WHERE lease_owner <> $1 AND lease_until < {now} AND due_at <= {now} \
+                     WHERE lease_owner <> $1 AND lease_until < {now} AND due_at <= {now}{fits} \
                      ORDER BY due_at LIMIT $3 {lock_free}), \
                      free AS MATERIALIZED (SELECT id FROM steps \
-                     WHERE lease_owner IS NULL AND due_at <= {now} \
+                     WHERE lease_owner IS NULL AND due_at <= {now}{fits} \
                      ORDER BY due_at LIMIT $3 {lock_free}) \
                      UPDATE steps SET lease_owner = $1, lease_until = {now} + $2 * {millisecond}, \
                      lease_epoch = lease_epoch + 1 WHERE id IN \
@@ -136,7 +148,8 @@ impl Database {
     }
 
     /// Hands back what `node` holds of these jobs, to be claimed after a while by whoever comes.
-    /// For a worker that does not know any more what it was doing with them.
+    /// For a worker that does not know any more what it was doing with them, or that has more
+    /// than it can begin soon.
     ///
     /// # Errors
     /// When the database fails.

@@ -10,7 +10,6 @@ use super::{Advance, Draft, Held, Turn, Work, about};
 use crate::{
     adapters::sql,
     jobs::{
-        decide,
         input::{JobInput, VideoInput},
         model::{
             Aspect, EventType, Failure, FailureCode, StepKind, StepOutput, StoredFile, SubtitleMode,
@@ -19,7 +18,6 @@ use crate::{
         store::MediaRole,
     },
     media::{self, StoreError},
-    time,
 };
 
 /// Tries of something that this host does by itself.
@@ -47,20 +45,16 @@ impl Advance {
                     job = %held.step.job, step = held.step.kind.as_str(), tries = held.tries, %error,
                     "a step of this host failed"
                 );
-                if matches!(error, StoreError::Unusable(_)) || held.tries >= TRIES {
+                let again = self.once_more(held, &error, TRIES);
+                let Some(again) = again.filter(|_| !matches!(error, StoreError::Unusable(_)))
+                else {
                     let failure = Failure::new(
                         FailureCode::MediaFailed,
                         "The film could not be put together from what the providers delivered.",
                     );
                     return self.fail(held, failure, None, Vec::new()).await;
-                }
-                let wait = decide::backoff(
-                    self.settings.retry_base,
-                    i64::from(held.tries),
-                    None,
-                    rand::random(),
-                );
-                Ok(Turn::Wait(time::now().after(wait)))
+                };
+                Ok(Turn::Wait(again))
             }
         }
     }

@@ -17,15 +17,16 @@ use genvid_media::{BlobStore, ffmpeg::Studio};
 
 use super::{
     bus::Bus,
+    decide,
     model::{Attempt, AttemptStatus, EventType, Job, NewEvent, Step, StepKind, StepStatus},
     settings::Settings,
-    store::{Applied, Change, Claimed, Fence, JobChange, MediaRole},
+    store::{Applied, Bench, Change, Claimed, Fence, JobChange, MediaRole},
 };
 use crate::{
     adapters::sql::{self, Database},
     ids::{AttemptId, UserId},
     jobs::model::StoredFile,
-    media::JobAssets,
+    media::{JobAssets, StoreError},
     providers::{Catalog, Lookup, Registry, Slot},
     time::{self, Timestamp},
 };
@@ -34,6 +35,9 @@ use crate::{
 const UNTIL_LOADED: Duration = Duration::from_secs(1);
 /// How long to leave a step alone after a fault of this host, such as a full disk.
 const AFTER_FAULT: Duration = Duration::from_secs(2);
+
+/// Longest wait before something that costs nothing is tried again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A step that this worker holds.
 #[derive(Debug)]
@@ -59,6 +63,19 @@ pub struct Held {
 }
 
 impl Held {
+    /// Where its next turn takes place; nowhere in particular when it needs little.
+    #[must_use]
+    pub fn bench(&self) -> Option<Bench> {
+        if self.cancel {
+            return None;
+        }
+        match (self.step.status, self.step.kind) {
+            (StepStatus::Storing, StepKind::Voice | StepKind::Video) => Some(Bench::Fetch),
+            (StepStatus::Pending, StepKind::Compose | StepKind::Thumbnail) => Some(Bench::Compose),
+            _ => None,
+        }
+    }
+
     /// A fresh claim.
     #[must_use]
     pub fn new(claimed: Claimed) -> Self {
@@ -100,6 +117,8 @@ pub enum Next {
     At(Timestamp, Box<Held>),
     /// It waits for a slot of this provider.
     Slot(String, Box<Held>),
+    /// It could go on, at another bench.
+    Bench(Box<Held>),
     /// This worker has nothing more to do with it.
     Gone,
 }
@@ -155,9 +174,11 @@ pub struct Advance {
 impl Advance {
     /// Takes turns with a step until it has to wait.
     pub async fn run(&self, mut held: Box<Held>) -> Next {
+        let bench = held.bench();
         loop {
             match self.turn(&mut held).await {
-                Ok(Turn::Again) => {}
+                Ok(Turn::Again) if held.bench().is_none_or(|next| bench == Some(next)) => {}
+                Ok(Turn::Again) => return Next::Bench(held),
                 Ok(Turn::Wait(at)) => return Next::At(at, held),
                 Ok(Turn::Slot(provider)) => {
                     held.waits_at = Some(provider.clone());
@@ -319,6 +340,20 @@ impl Advance {
                 Ok(Written::Done { cancel_requested })
             }
         }
+    }
+
+    /// When to try once more what costs nothing; nothing when it was tried often enough.
+    /// Faults of this host pass: what was bought is not given up for them before the job has
+    /// to be done.
+    fn once_more(&self, held: &Held, error: &StoreError, most: u32) -> Option<Timestamp> {
+        let now = time::now();
+        let ours = matches!(error, StoreError::Host(_)) && now < held.deadline;
+        if held.tries >= most && !ours {
+            return None;
+        }
+        let tries = i64::from(held.tries);
+        let wait = decide::backoff(self.settings.retry_base, tries, None, rand::random());
+        Some(now.after(wait.min(LONGEST_WAIT)))
     }
 
     /// The plugin that submitted an attempt.

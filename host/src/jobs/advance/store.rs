@@ -12,7 +12,6 @@ use super::{Advance, Draft, Held, Turn, Work, Written, about};
 use crate::{
     adapters::sql,
     jobs::{
-        decide,
         model::{
             Attempt, EventType, Failure, FailureCode, ScriptDocument, StepKind, StepOutput,
             StoredFile,
@@ -73,23 +72,17 @@ impl Advance {
             job = %attempt.job, attempt = %attempt.id, tries = held.tries, %error,
             "a result could not be brought home"
         );
-        if held.tries >= TRIES {
+        let Some(again) = self.once_more(held, error, TRIES) else {
             let failure = Failure::new(
                 FailureCode::MediaFailed,
                 "The provider's result could not be fetched.",
             );
             return self.fail(held, failure, None, Vec::new()).await;
-        }
+        };
         if matches!(error, StoreError::Gone(_)) {
             self.fresh_links(held, attempt).await?;
         }
-        let wait = decide::backoff(
-            self.settings.retry_base,
-            i64::from(held.tries),
-            None,
-            rand::random(),
-        );
-        Ok(Turn::Wait(time::now().after(wait)))
+        Ok(Turn::Wait(again))
     }
 
     /// Links of vendors die; asking for the task again gives new ones.

@@ -186,5 +186,7 @@ fn quick() -> Setup {
         .set("providers.openai.concurrency", 40)
         .set("providers.elevenlabs.concurrency", 40)
         .set("database.max_connections", 12)
+        // Whatever was begun is soon done: a death costs less.
+        .set("media.fetch_concurrency", 2)
         .set("jobs.lease_seconds", 3)
 }

@@ -340,15 +340,26 @@ pub async fn open_installer(settings: &Settings) -> Result<Installer, OpenError>
     }
 }
 
-/// What is installed for every node, to read, if there is a database already.
+/// The database to read what is installed for every node, if there is one already. Nothing is
+/// migrated on a server.
 ///
 /// # Errors
 /// When there is one and it cannot be used.
 pub async fn installed_plugins(settings: &Settings) -> Result<Option<Database>, OpenError> {
-    if postgres(settings).is_none() && !settings.data.dir.join("genvid.db").is_file() {
-        return Ok(None);
-    }
-    Ok(Some(open_installer(settings).await?.database().clone()))
+    let installer = match postgres(settings) {
+        Some(server) => {
+            let as_it_is = PostgresOptions {
+                migrate: false,
+                ..server
+            };
+            Installer::connect(&as_it_is).await?
+        }
+        None if settings.data.dir.join("genvid.db").is_file() => {
+            Installer::open(&settings.data.dir).await?
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(installer.database().clone()))
 }
 
 /// Brings the tables up to date, wherever they are; answers where that is.

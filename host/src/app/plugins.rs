@@ -4,12 +4,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
+use futures::FutureExt;
 use genvid_runtime::{Component, Grant, Plugin, Runtime, manifest::Credential};
 use tokio::sync::{Notify, watch};
 use url::Url;
@@ -193,11 +195,17 @@ impl Keeper {
                 // An error means that the app is gone, which is a stop too.
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            if let Err(error) = self.look().await {
-                tracing::warn!(
+            // A fault of this program over one plugin must not end the looking for all others.
+            match AssertUnwindSafe(self.look()).catch_unwind().await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "it is unknown whether installed plugins changed; what runs goes on"
-                );
+                ),
+                Err(_) => {
+                    tracing::error!("looking at installed plugins broke down; what runs goes on");
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }

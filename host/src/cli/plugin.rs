@@ -125,7 +125,15 @@ pub(super) async fn run(plugin: Plugin) -> anyhow::Result<ExitCode> {
 
 /// The plugins as a server with these settings would load them now.
 async fn load(settings: &Settings) -> anyhow::Result<Registry> {
-    let database = app::installed_plugins(settings).await?;
+    let database = app::installed_plugins(settings)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the database cannot be read; only plugins of folders are looked at"
+            );
+            None
+        });
     let (_, registry, _) = app::load_plugins(settings, database.as_ref()).await?;
     Ok(registry)
 }

@@ -71,6 +71,10 @@ enum Message {
     Renewed(Result<Vec<StepId>, sql::Error>),
 }
 
+/// Whose tasks are asked for in one call: a provider, the digest of its plugin, and whether
+/// there may be more than one.
+type Together = (Arc<str>, Arc<str>, bool);
+
 /// What broke down.
 #[derive(Clone, Copy)]
 enum During {
@@ -501,7 +505,7 @@ impl Worker {
     /// gets its turn.
     fn start_due(&mut self) {
         let now = time::now();
-        let mut asked: HashMap<(Arc<str>, Arc<str>, bool), Vec<Box<Held>>> = HashMap::new();
+        let mut asked: HashMap<Together, Vec<Box<Held>>> = HashMap::new();
         while let Some(entry) = self.timers.first_entry() {
             if entry.key().0 > now {
                 break;

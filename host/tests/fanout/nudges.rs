@@ -1,11 +1,12 @@
 //! Workers are called, wherever they are.
 
 use genvid::{
+    app, config,
     ids::JobId,
     jobs::remote::{Nudge, Nudges},
 };
 
-use crate::support::{Node, World, redis};
+use crate::support::{Node, PATIENCE, World, redis};
 
 async fn everybody_hears_once(here: &mut Node, there: Option<&mut Node>) {
     let (one, other) = (JobId::generate(), JobId::generate());
@@ -76,4 +77,24 @@ async fn calls_resume_after_redis_was_away_and_nobody_waits_for_one() {
 #[test]
 fn without_any_worker_nothing_happens() {
     Nudges::default().send(Nudge::Work);
+}
+
+/// As `genvid admin` does once it has changed something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_calls_every_node_and_is_gone() {
+    let (world, server) = (World::new().await, redis().await);
+    let mut node = Node::over(&server, &world).await;
+    let flags = [
+        ("redis.url", server.url()),
+        ("redis.prefix", "test".to_owned()),
+        (
+            "database.url",
+            "postgres://nobody@127.0.0.1/none".to_owned(),
+        ),
+    ];
+    let settings = config::load(None, &flags).expect("settings");
+    for _ in 0..5 {
+        app::call_nodes(&settings, PATIENCE).await.expect("told");
+        assert_eq!(node.heard().await, [Nudge::Plugins]);
+    }
 }

@@ -361,3 +361,21 @@ async fn who_withdraws_is_not_sent_on_and_holds_nobody_up() {
     assert!(other.went.try_recv().is_err());
     drop(slot);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_limit_is_shared_too() {
+    let server = redis().await;
+    let mut here = Worker::over(&server, 1);
+    let mut there = Worker::over(&server, 1);
+    let user = UserId::generate();
+    here.enter(user);
+    let (_, first) = here.go().await;
+    let waiting = [here.enter(user), there.enter(user)];
+    for worker in [&here, &there] {
+        worker.gate.set_limit(3);
+    }
+    let (one, _slot) = here.go().await;
+    let (other, _slot) = there.go().await;
+    assert_eq!([one, other], waiting, "whoever waited goes at once");
+    drop(first);
+}

@@ -112,10 +112,11 @@ impl Database {
              UNION SELECT attempts.id, attempts.provider, plugin_digest FROM attempts \
              JOIN steps ON steps.id = attempts.step_id \
              WHERE steps.status = 'STORING' AND steps.lease_owner IS NOT NULL \
+             AND delivered IS NOT NULL \
              UNION SELECT attempts.id, attempts.provider, plugin_digest FROM attempts \
              JOIN steps ON steps.id = attempts.step_id \
              WHERE steps.status = 'STORING' AND steps.due_at IS NOT NULL \
-             AND steps.lease_owner IS NULL) AS needed \
+             AND steps.lease_owner IS NULL AND delivered IS NOT NULL) AS needed \
              GROUP BY provider, plugin_digest",
         )
         .fetch_all(&mut self.read(Scope::Worker).await?)

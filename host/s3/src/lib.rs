@@ -15,6 +15,7 @@
 
 mod client;
 mod links;
+mod list;
 mod options;
 mod probe;
 mod read;
@@ -23,7 +24,7 @@ mod sweep;
 mod upload;
 mod writer;
 
-pub use links::MAX_LINK;
+pub use links::{Intake, MAX_LINK};
 pub use options::{Credentials, OptionsError, S3Options};
 pub use store::{OpenError, S3Store};
 pub use writer::PART_BYTES;

@@ -14,8 +14,9 @@ use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
     DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload,
-    PutObjectInput, PutObjectOutput, UploadPartInput, UploadPartOutput,
+    HeadObjectOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, MultipartUpload, Object, PutObjectInput, PutObjectOutput, UploadPartInput,
+    UploadPartOutput,
 };
 use s3s::host::SingleDomain;
 use s3s::service::S3ServiceBuilder;
@@ -70,6 +71,7 @@ impl Local {
         let uploads = Uploads::default();
         let mut service = S3ServiceBuilder::new(Store {
             files: FileSystem::new(folder.path()).unwrap(),
+            root: folder.path().to_owned(),
             uploads: Arc::clone(&uploads),
             plain,
         });
@@ -133,6 +135,7 @@ impl Local {
 
 struct Store {
     files: FileSystem,
+    root: PathBuf,
     uploads: Uploads,
     plain: bool,
 }
@@ -225,6 +228,52 @@ impl S3 for Store {
         let answer = self.files.abort_multipart_upload(req).await?;
         self.uploads.lock().unwrap().remove(&id);
         Ok(answer)
+    }
+
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let ListObjectsV2Input {
+            bucket,
+            prefix,
+            start_after,
+            max_keys,
+            ..
+        } = req.input;
+        let prefix = prefix.unwrap_or_default();
+        let mut objects: Vec<_> = std::fs::read_dir(self.root.join(bucket))
+            .unwrap()
+            .map(|file| file.unwrap())
+            .map(|file| {
+                let name = file.file_name().into_string().unwrap();
+                (name.replace("%2F", "/"), file.metadata().unwrap())
+            })
+            .filter(|(name, _)| !name.starts_with(".tmp") && name.starts_with(&prefix))
+            .filter(|(name, _)| start_after.as_ref().is_none_or(|after| name > after))
+            .collect();
+        objects.sort_by(|one, other| one.0.cmp(&other.0));
+        // Smaller pages than asked for are allowed, and show who believes in full ones.
+        let most = max_keys
+            .map_or(1_000, |most| usize::try_from(most).unwrap())
+            .min(2);
+        let more = objects.len() > most;
+        objects.truncate(most);
+        Ok(S3Response::new(ListObjectsV2Output {
+            is_truncated: Some(more),
+            contents: Some(
+                objects
+                    .into_iter()
+                    .map(|(key, metadata)| Object {
+                        key: Some(key),
+                        size: Some(metadata.len().try_into().unwrap()),
+                        last_modified: Some(metadata.modified().unwrap().into()),
+                        ..Object::default()
+                    })
+                    .collect(),
+            ),
+            ..ListObjectsV2Output::default()
+        }))
     }
 
     /// One upload a page, in the order of keys and ids.

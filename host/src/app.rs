@@ -22,6 +22,7 @@ use genvid_transport::SchemaTypes;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
+use uuid::Uuid;
 
 use crate::{
     accounts,
@@ -30,9 +31,10 @@ use crate::{
     graphql, http,
     ids::NodeId,
     jobs::{self, advance::Advance},
-    media::Links,
+    media::{Links, Retention, Sweep},
     projects,
     providers::{Catalog, Provider, Registry},
+    uploads,
     worker::{Gauge, Worker},
 };
 use blobs::Blobs;
@@ -132,6 +134,15 @@ impl App {
             places,
             ties,
         } = Nodes::start(&settings, &database, node)?;
+        let uploads = uploads::Service::new(
+            database.clone(),
+            Arc::clone(&blobs),
+            links.clone(),
+            uploads::Settings {
+                max_bytes: settings.media.max_image_mib << 20,
+                open_for: Duration::from_secs(settings.media.upload_minutes * 60),
+            },
+        );
         let catalog = Catalog::new(registry.clone());
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
@@ -157,6 +168,14 @@ impl App {
             )
         };
 
+        let mut name = Uuid::new_v4().as_bytes().to_vec();
+        name = database.installation_fact("media store", name).await?;
+        let sweep = role.works().then(|| Sweep {
+            database: database.for_worker(),
+            blobs: Arc::clone(&blobs),
+            retention: retention(&settings.media),
+            installation: hex::encode(name),
+        });
         let worker = studio.map(|studio| {
             let advance = Advance {
                 database: database.for_worker(),
@@ -183,6 +202,7 @@ impl App {
                 registry: registry.clone(),
                 catalog,
                 links: links.clone(),
+                uploads,
             },
             graphql::Limits {
                 complexity: settings.graphql.max_complexity,
@@ -215,6 +235,10 @@ impl App {
 
         let (stop, stopping) = watch::channel(false);
         let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
+        if let Some(sweep) = sweep {
+            // Nobody waits for it: what is cut off goes on with the next start.
+            tokio::spawn(sweep.run(stopping.clone()));
+        }
         let server = tokio::spawn(serve(listener, router, stopping));
         tracing::info!(
             %address, url,
@@ -255,6 +279,16 @@ impl App {
             Err(_) => tracing::warn!("open connections were cut"),
         }
         Ok(())
+    }
+}
+
+fn retention(media: &config::Media) -> Retention {
+    const DAY: u64 = 86_400;
+    Retention {
+        deleted: Duration::from_secs(media.keep_deleted_days * DAY),
+        failed: Duration::from_secs(media.keep_failed_days * DAY),
+        orphan: Duration::from_secs(media.orphan_hours * 3_600),
+        every: Duration::from_secs(media.sweep_seconds),
     }
 }
 

@@ -8,8 +8,9 @@ use super::{
     dialect::{Dialect, wait},
     events,
     query::{Connection, Row, query},
-    rows,
+    removals, rows,
     rows::{ATTEMPT, JOB, STEP},
+    uploads,
     values::{Bind, Json, to_json},
 };
 use crate::{
@@ -57,6 +58,11 @@ impl Database {
                 for step in &new.steps {
                     insert_step(connection, step).await?;
                 }
+                let job = &new.job;
+                if let Some(project) = job.project {
+                    removals::discard_if_deleted(connection, job.owner, project, job.id).await?;
+                }
+                uploads::note_job(connection, job.owner, &job.input.uploads()).await?;
                 let (events, _) =
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
@@ -208,7 +214,7 @@ impl Database {
             .collect()
     }
 
-    /// The published files of jobs, oldest first.
+    /// The published files of jobs, oldest first; of a job whose files were withdrawn, none.
     ///
     /// # Errors
     /// When the database fails.
@@ -219,7 +225,9 @@ impl Database {
         let ids = placeholders(jobs.len());
         let sql = format!(
             "SELECT id, job_id, role, key, mime, size, sha256, duration_ms, width, height \
-             FROM media WHERE job_id IN ({ids}) ORDER BY id"
+             FROM media WHERE job_id IN ({ids}) AND EXISTS (SELECT 1 FROM jobs \
+             WHERE jobs.id = media.job_id AND jobs.discarded_at IS NULL \
+             AND jobs.files_removed_at IS NULL) ORDER BY id"
         );
         let mut query = query(AssertSqlSafe(sql));
         for id in jobs {
@@ -563,7 +571,8 @@ async fn decide(
         .rows_affected(),
         OwnerDecision::Retry { from, deadline, .. } => query(
             "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
-                 cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2",
+                 cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2 \
+                 AND discarded_at IS NULL AND files_removed_at IS NULL",
         )
         .bind(id.uuid())
         .bind(from.as_str())

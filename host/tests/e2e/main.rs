@@ -25,3 +25,4 @@ mod sandbox;
 mod stops;
 mod support;
 mod tenancy;
+mod uploads;

@@ -33,6 +33,10 @@ impl Database {
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
+                let project_is_deleted = match new.job.project {
+                    Some(id) => removals::lock_project(connection, new.job.owner, id).await?,
+                    None => false,
+                };
                 let inserted = query(
                     "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
                      idempotency_key, request_hash, deadline, created_at) \
@@ -59,8 +63,8 @@ impl Database {
                     insert_step(connection, step).await?;
                 }
                 let job = &new.job;
-                if let Some(project) = job.project {
-                    removals::discard_if_deleted(connection, job.owner, project, job.id).await?;
+                if project_is_deleted {
+                    removals::discard_job(connection, job.id).await?;
                 }
                 uploads::note_job(connection, job.owner, &job.input.uploads()).await?;
                 let (events, _) =

@@ -109,6 +109,7 @@ impl Database {
     ) -> Result<bool, Error> {
         self.write(Scope::User(owner), move |connection| {
             Box::pin(async move {
+                let images = images_of(connection, owner, id).await?;
                 let written = query(
                     "UPDATE projects SET deleted_at = $3 \
                      WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL",
@@ -123,7 +124,6 @@ impl Database {
                     return Ok(false);
                 }
                 removals::discard_jobs(connection, owner, id).await?;
-                let images = images_of(connection, owner, id).await?;
                 uploads::note_use(connection, owner, &all_referred(&images)).await?;
                 Ok(true)
             })

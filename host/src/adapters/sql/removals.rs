@@ -285,23 +285,34 @@ pub(super) async fn discard_jobs(
     Ok(())
 }
 
-/// A job that was accepted while its project was being deleted is discarded with it.
-pub(super) async fn discard_if_deleted(
+/// Locks a project for a job that is about to be added to it, and tells whether it was deleted
+/// meanwhile. The deletion waits for the job, or the job sees the deletion. Comes first in its
+/// transaction: a row that names the project holds a weaker lock on it, and two transactions
+/// that want more would wait for each other.
+pub(super) async fn lock_project(
     connection: &mut Connection,
     owner: UserId,
     project: ProjectId,
-    job: JobId,
-) -> Result<(), Error> {
-    let Dialect { now, lock, .. } = connection.dialect();
-    // The lock makes the deletion wait for this job, or this job see the deletion.
-    query(AssertSqlSafe(format!(
-        "UPDATE jobs SET discarded_at = {now} WHERE id = $1 AND EXISTS (SELECT 1 FROM \
-         (SELECT deleted_at FROM projects WHERE id = $2 AND owner_id = $3 {lock}) AS project \
-         WHERE deleted_at IS NOT NULL)"
+) -> Result<bool, Error> {
+    let lock = connection.dialect().lock;
+    let row = query(AssertSqlSafe(format!(
+        "SELECT deleted_at FROM projects WHERE id = $1 AND owner_id = $2 {lock}"
     )))
-    .bind(job.uuid())
     .bind(project.uuid())
     .bind(owner.uuid())
+    .fetch_optional(connection)
+    .await?;
+    let deleted = row.map(|row| rows::optional_time(&row, "deleted_at"));
+    Ok(deleted.transpose()?.flatten().is_some())
+}
+
+/// From now on nobody gets links to files of this job.
+pub(super) async fn discard_job(connection: &mut Connection, job: JobId) -> Result<(), Error> {
+    let now = connection.dialect().now;
+    query(AssertSqlSafe(format!(
+        "UPDATE jobs SET discarded_at = {now} WHERE id = $1"
+    )))
+    .bind(job.uuid())
     .execute(connection)
     .await?;
     Ok(())

@@ -1,6 +1,6 @@
 -- Pictures that users send, and the removal of files.
--- Locks: jobs against writes while two indexes are built, about a second for a million rows.
--- The new columns are empty and need no rewrite.
+-- Locks: jobs and projects against everything until it is done: two indexes of jobs are built,
+-- about a second for a million rows, and jobs of deleted projects are rewritten.
 
 CREATE TABLE uploads (
     id            uuid        NOT NULL PRIMARY KEY,
@@ -31,6 +31,12 @@ CREATE INDEX uploads_unused ON uploads (unused_since)
 
 -- Since when a job's project is deleted: nobody gets links to its files any more.
 ALTER TABLE jobs ADD COLUMN discarded_at timestamptz;
+ALTER TABLE jobs NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE projects NO FORCE ROW LEVEL SECURITY;
+UPDATE jobs SET discarded_at = projects.deleted_at
+FROM projects WHERE projects.id = jobs.project_id AND projects.deleted_at IS NOT NULL;
+ALTER TABLE projects FORCE ROW LEVEL SECURITY;
+ALTER TABLE jobs FORCE ROW LEVEL SECURITY;
 -- Since when its files are to be removed. What follows is in removals.
 ALTER TABLE jobs ADD COLUMN files_removed_at timestamptz;
 CREATE INDEX jobs_discarded ON jobs (discarded_at)

@@ -54,6 +54,7 @@ impl Project {
     }
 
     /// The same pictures, in the same order, as a browser can show them.
+    #[graphql(complexity = "projects::MAX_IMAGES * child_complexity + 1")]
     async fn pictures(&self, ctx: &Context<'_>) -> Vec<ProductPicture> {
         let links = &context::services(ctx).links;
         let mut pictures = Vec::new();

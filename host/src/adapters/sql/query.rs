@@ -133,14 +133,14 @@ impl Query {
         let query = sqlx::query(self.sql);
         self.values
             .into_iter()
-            .fold(query, |query, value| value.to_sqlite(query))
+            .fold(query, |query, value| value.into_sqlite(query))
     }
 
     fn for_postgres(self) -> sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments> {
         let query = sqlx::query(self.sql);
         self.values
             .into_iter()
-            .fold(query, |query, value| value.to_postgres(query))
+            .fold(query, |query, value| value.into_postgres(query))
     }
 }
 

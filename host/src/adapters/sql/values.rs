@@ -194,7 +194,7 @@ macro_rules! stored {
 
         impl Value {
             /// Binds it to a statement of SQLite.
-            pub(super) fn to_sqlite(
+            pub(super) fn into_sqlite(
                 self,
                 query: sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments>,
             ) -> sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments> {
@@ -204,7 +204,7 @@ macro_rules! stored {
             }
 
             /// Binds it to a statement of PostgreSQL.
-            pub(super) fn to_postgres(
+            pub(super) fn into_postgres(
                 self,
                 query: sqlx::query::Query<'_, Postgres, sqlx::postgres::PgArguments>,
             ) -> sqlx::query::Query<'_, Postgres, sqlx::postgres::PgArguments> {

@@ -20,17 +20,19 @@ use genvid_media::{
 use genvid_transport::SchemaTypes;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use uuid::Uuid;
 
 use crate::{
     accounts,
     adapters::sql::{Database, Installer, OpenError, PostgresOptions, migrate_postgres},
-    config::Settings,
+    config::{self, Settings},
     graphql, http,
     ids::NodeId,
     jobs::{self, advance::Advance},
-    media::Links,
+    media::{Links, Retention, Sweep},
     projects,
     providers::Catalog,
+    uploads,
     worker::{Gauge, Worker},
 };
 use blobs::Blobs;
@@ -135,6 +137,15 @@ impl App {
             places,
             ties,
         } = Nodes::start(&settings, &database, node)?;
+        let uploads = uploads::Service::new(
+            database.clone(),
+            Arc::clone(&blobs),
+            links.clone(),
+            uploads::Settings {
+                max_bytes: settings.media.max_image_mib << 20,
+                open_for: Duration::from_secs(settings.media.upload_minutes * 60),
+            },
+        );
         let catalog = Catalog::new(registry.clone());
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
@@ -160,6 +171,14 @@ impl App {
             )
         };
 
+        let mut name = Uuid::new_v4().as_bytes().to_vec();
+        name = database.installation_fact("media store", name).await?;
+        let sweep = role.works().then(|| Sweep {
+            database: database.for_worker(),
+            blobs: Arc::clone(&blobs),
+            retention: retention(&settings.media),
+            installation: hex::encode(name),
+        });
         let worker = studio.map(|studio| {
             let advance = Advance {
                 database: database.for_worker(),
@@ -186,6 +205,7 @@ impl App {
                 registry: registry.clone(),
                 catalog,
                 links: links.clone(),
+                uploads,
             },
             graphql::Limits {
                 complexity: settings.graphql.max_complexity,
@@ -219,6 +239,10 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
         tokio::spawn(keeper.run(installed, stopping.clone()));
+        if let Some(sweep) = sweep {
+            // Nobody waits for it: what is cut off goes on with the next start.
+            tokio::spawn(sweep.run(stopping.clone()));
+        }
         let server = tokio::spawn(serve(listener, router, stopping));
         tracing::info!(
             %address, url,
@@ -259,6 +283,16 @@ impl App {
             Err(_) => tracing::warn!("open connections were cut"),
         }
         Ok(())
+    }
+}
+
+fn retention(media: &config::Media) -> Retention {
+    const DAY: u64 = 86_400;
+    Retention {
+        deleted: Duration::from_secs(media.keep_deleted_days * DAY),
+        failed: Duration::from_secs(media.keep_failed_days * DAY),
+        orphan: Duration::from_secs(media.orphan_hours * 3_600),
+        every: Duration::from_secs(media.sweep_seconds),
     }
 }
 

@@ -105,6 +105,10 @@ id!(
     MediaId, "med_"
 );
 id!(
+    /// A picture that a user sends.
+    UploadId, "upl_"
+);
+id!(
     /// A running process that holds leases.
     NodeId, "nod_"
 );

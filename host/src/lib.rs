@@ -5,6 +5,7 @@
 pub mod ids;
 pub mod input;
 pub mod time;
+pub mod uploads;
 
 pub mod adapters;
 pub mod config;

@@ -180,6 +180,17 @@ pub struct Stored {
     pub mime: String,
 }
 
+/// A blob in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub key: Key,
+    /// In bytes.
+    pub size: u64,
+    /// When it was stored.
+    pub modified: SystemTime,
+}
+
 /// A place that keeps blobs. Blobs never change: they are created once, read and deleted.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
@@ -199,6 +210,16 @@ pub trait BlobStore: Send + Sync {
 
     /// Removes a blob. No error when there is none.
     async fn delete(&self, key: &Key) -> Result<(), Error>;
+
+    /// One page of the blobs whose keys begin with `prefix`, in the order of their keys' bytes,
+    /// behind `after`: at most `most` of them. Fewer, or none, means that there are no more.
+    /// What is stored or deleted meanwhile may be listed or not.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<Listed>, Error>;
 
     /// A local file with the blob's content, for tools such as ffmpeg. It must not be changed.
     /// An adapter without local files copies into `scratch`, which the caller removes.

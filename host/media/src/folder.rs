@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 use crate::blob::{
-    Blob, BlobStore, BlobWriter, ByteRange, Error, Stat, Stored, check_mime, not_found,
+    Blob, BlobStore, BlobWriter, ByteRange, Error, Listed, Stat, Stored, check_mime, not_found,
 };
 use crate::key::Key;
 use crate::scratch::{Scratch, remove_aside};
@@ -34,6 +34,9 @@ const ABOUT: &str = ".about.json";
 /// do not become as many trips to the pool of blocking threads.
 const WRITE_AT: usize = 256 * 1024;
 const READ_AT: usize = 128 * 1024;
+
+/// How often a blob's folder is made when removals take it away.
+const TRIES: usize = 20;
 
 /// Settings of a [`FolderStore`].
 #[derive(Clone, Debug)]
@@ -154,15 +157,21 @@ impl Inner {
         File::open(folder.path())?.sync_all()?;
         let home = self.home(key);
         let parent = home.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent)?;
-        match fs::rename(folder.path(), &home) {
-            Ok(()) => {
-                // The name has moved away; there is nothing left to remove.
-                let _ = folder.keep();
+        let mut tries = 0;
+        loop {
+            fs::create_dir_all(parent)?;
+            match fs::rename(folder.path(), &home) {
+                Ok(()) => break,
+                Err(error) if is_taken(&error) => return Err(Error::AlreadyExists(key.clone())),
+                // A removal took the folder away, which was empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) if is_taken(&error) => return Err(Error::AlreadyExists(key.clone())),
-            Err(error) => return Err(error.into()),
         }
+        // The name has moved away; there is nothing left to remove.
+        let _ = folder.keep();
         // New folders on the way are durable only when their parents are.
         for folder in parent
             .ancestors()
@@ -181,10 +190,86 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        if let Some(parent) = self.home(key).parent() {
-            File::open(parent)?.sync_all()?;
+        let home = self.home(key);
+        for parent in home.ancestors().skip(1) {
+            // The first that is not empty ends it, and keeps the removal.
+            if parent == self.root || fs::remove_dir(parent).is_err() {
+                match File::open(parent) {
+                    Ok(folder) => folder.sync_all()?,
+                    // Another removal took it away.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error.into()),
+                }
+                break;
+            }
         }
         Ok(())
+    }
+
+    fn list(&self, page: &mut Page<'_>, folder: &Path, above: &str) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            // Removed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // A blob's folder ends with `+` and stands for its key, another one for all keys that
+        // begin with its name and a slash: sorted so, the walk is in the order of keys.
+        let mut names = Vec::new();
+        for entry in entries {
+            let Ok(name) = entry?.file_name().into_string() else {
+                continue;
+            };
+            if name.starts_with('.') {
+                continue;
+            }
+            let name = match name.strip_suffix('+') {
+                Some(blob) => format!("{above}{blob}"),
+                None => format!("{above}{name}/"),
+            };
+            if page.may_hold(&name) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        for name in names {
+            if page.found.len() >= page.most {
+                return Ok(());
+            }
+            if name.ends_with('/') {
+                self.list(page, &self.root.join(&name), &name)?;
+            } else if let Ok(key) = Key::parse(&name)
+                && let Ok(metadata) = fs::metadata(self.home(&key).join(key.file_name()))
+            {
+                page.found.push(Listed {
+                    size: metadata.len(),
+                    modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                    key,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A page of a list in the making.
+struct Page<'a> {
+    prefix: &'a str,
+    after: Option<&'a str>,
+    most: usize,
+    found: Vec<Listed>,
+}
+
+impl Page<'_> {
+    /// May there be something of the page under this name, which ends with a slash when it
+    /// stands for all keys that begin with it?
+    fn may_hold(&self, name: &str) -> bool {
+        let many = name.ends_with('/');
+        let wanted = name.starts_with(self.prefix) || many && self.prefix.starts_with(name);
+        let behind = self
+            .after
+            .is_none_or(|after| name > after || many && after.starts_with(name));
+        wanted && behind
     }
 }
 
@@ -261,6 +346,26 @@ impl BlobStore for FolderStore {
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         let (inner, key) = (self.inner.clone(), key.clone());
         blocking(move || inner.remove(&key)).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        let (inner, prefix, after) = (self.inner.clone(), prefix.to_owned(), after.cloned());
+        blocking(move || {
+            let mut page = Page {
+                prefix: &prefix,
+                after: after.as_ref().map(Key::as_str),
+                most,
+                found: Vec::new(),
+            };
+            inner.list(&mut page, &inner.root, "")?;
+            Ok(page.found)
+        })
+        .await
     }
 
     async fn materialize(&self, key: &Key, _scratch: &Path) -> Result<PathBuf, Error> {

@@ -2,7 +2,8 @@
 //! how they are put together.
 //!
 //! - [`blob`] is the port to storage; [`folder`] is its adapter for a local folder.
-//! - [`links`] signs and checks links that hand out one blob until a given time.
+//! - [`links`] signs and checks links that hand out, or take in, one blob until a given time.
+//! - [`picture`] tells by the first bytes which kind of picture a blob is.
 //! - [`ffmpeg`] runs ffmpeg and ffprobe under limits: probe, verify, compose, thumbnail.
 //! - [`subtitles`] turns word timings into cues, SRT and WebVTT.
 //!
@@ -14,10 +15,11 @@ pub mod ffmpeg;
 pub mod folder;
 pub mod key;
 pub mod links;
+pub mod picture;
 mod scratch;
 pub mod subtitles;
 
-pub use blob::{Blob, BlobStore, BlobWriter, ByteRange, Stat, Stored};
+pub use blob::{Blob, BlobStore, BlobWriter, ByteRange, Listed, Stat, Stored};
 pub use folder::{FolderOptions, FolderStore};
 pub use key::Key;
 pub use links::Signer;

@@ -1,4 +1,4 @@
-//! Signed links: whoever holds one may read one blob until a given time.
+//! Signed links: whoever holds one may read one blob, or send one, until a given time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,8 @@ pub const MIN_SECRET: usize = 32;
 /// Names what is signed, so that a signature made for something else under the same secret
 /// does not open a blob.
 const PURPOSE: &[u8] = b"genvid media link 1\n";
+/// The same for links that take a blob in.
+const TAKING: &[u8] = b"genvid media upload 1\n";
 
 /// How a browser shows the blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,19 @@ pub struct Grant {
     pub expires_at: SystemTime,
     /// How the link's maker wants it shown.
     pub disposition: Disposition,
+}
+
+/// What a good link takes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intake {
+    /// The blob that may be sent.
+    pub key: Key,
+    /// When the link ends.
+    pub expires_at: SystemTime,
+    /// Its media type.
+    pub mime: String,
+    /// Its exact size in bytes.
+    pub size: u64,
 }
 
 /// Why a link opens nothing.
@@ -187,6 +202,90 @@ impl Signer {
             disposition,
         })
     }
+}
+
+impl Signer {
+    /// A link that takes a blob in: `/media/{key}?exp={seconds}&size={bytes}&type={mime}&sig=…`.
+    /// `expires_at` is cut to whole seconds.
+    pub fn sign_intake(&self, intake: &Intake) -> String {
+        let Intake {
+            key, mime, size, ..
+        } = intake;
+        let expires = seconds(intake.expires_at);
+        let signature = self
+            .current
+            .clone()
+            .chain_update(intake_message(key, expires, *size, mime))
+            .finalize()
+            .into_bytes();
+        let signature = URL_SAFE_NO_PAD.encode(signature);
+        let mime = percent_encode(mime);
+        format!("{PREFIX}{key}?exp={expires}&size={size}&type={mime}&sig={signature}")
+    }
+
+    /// Checks a link that takes a blob in, as [`Signer::verify`] checks one that hands one out.
+    pub fn verify_intake(
+        &self,
+        key: &str,
+        query: &str,
+        now: SystemTime,
+    ) -> Result<Intake, LinkError> {
+        if query.len() > MAX_QUERY {
+            return Err(LinkError::Malformed);
+        }
+        let key = Key::parse(key).map_err(|_| LinkError::Malformed)?;
+        let (mut expires, mut size, mut mime, mut signature) = (None, None, None, None);
+        for pair in query.split('&') {
+            let (field, value) = pair.split_once('=').ok_or(LinkError::Malformed)?;
+            let slot = match field {
+                "exp" => &mut expires,
+                "size" => &mut size,
+                "type" => &mut mime,
+                "sig" => &mut signature,
+                _ => return Err(LinkError::Malformed),
+            };
+            if slot.replace(value).is_some() {
+                return Err(LinkError::Malformed);
+            }
+        }
+        let number = |text: Option<&str>| text.and_then(whole_number).ok_or(LinkError::Malformed);
+        let (expires, size) = (number(expires)?, number(size)?);
+        let mime = mime.and_then(percent_decode).ok_or(LinkError::Malformed)?;
+        let signature = signature
+            .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+            .ok_or(LinkError::Malformed)?;
+        let message = intake_message(&key, expires, size, &mime);
+        let good = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .any(|mac| {
+                mac.clone()
+                    .chain_update(&message)
+                    .verify_slice(&signature)
+                    .is_ok()
+            });
+        if !good {
+            return Err(LinkError::BadSignature);
+        }
+        let expires_at = UNIX_EPOCH
+            .checked_add(Duration::from_secs(expires))
+            .ok_or(LinkError::Malformed)?;
+        if now >= expires_at {
+            return Err(LinkError::Expired);
+        }
+        Ok(Intake {
+            key,
+            expires_at,
+            mime,
+            size,
+        })
+    }
+}
+
+/// What is signed. Only the last part may hold any character.
+fn intake_message(key: &Key, expires: u64, size: u64, mime: &str) -> Vec<u8> {
+    let mut message = TAKING.to_vec();
+    message.extend_from_slice(format!("{key}\n{expires}\n{size}\n{mime}").as_bytes());
+    message
 }
 
 fn keyed(secret: &[u8]) -> Result<Hmac<Sha256>, SecretTooShort> {

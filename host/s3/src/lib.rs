@@ -5,8 +5,9 @@
 //! that readers fetch from the store itself.
 //!
 //! The store's user needs `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`,
-//! `s3:AbortMultipartUpload` on the prefix, and `s3:ListBucket` on the bucket: without it S3
-//! answers 403 for what is not there, and a missing blob looks like a refusal. With
+//! `s3:AbortMultipartUpload` on the prefix, and `s3:ListBucket` on the bucket: it lists
+//! what is old, and without it S3 answers 403 for what is not there, so that a missing blob
+//! looks like a refusal. Pages that send to presigned links need a CORS rule that allows PUT. With
 //! `s3:ListBucketMultipartUploads` uploads that a crash left are removed at the next start; a
 //! life-cycle rule of the bucket (`AbortIncompleteMultipartUpload`) does the same.
 //!
@@ -15,6 +16,7 @@
 
 mod client;
 mod links;
+mod list;
 mod options;
 mod probe;
 mod read;
@@ -23,7 +25,7 @@ mod sweep;
 mod upload;
 mod writer;
 
-pub use links::MAX_LINK;
+pub use links::{Intake, MAX_LINK};
 pub use options::{Credentials, OptionsError, S3Options};
 pub use store::{OpenError, S3Store};
 pub use writer::PART_BYTES;

@@ -1,4 +1,4 @@
-//! Links under which readers fetch from the store itself.
+//! Links under which readers fetch from the store itself, and senders send to it.
 
 use std::io;
 use std::time::Duration;
@@ -47,4 +47,51 @@ impl S3Store {
             .map_err(io::Error::other)?;
         Ok(request.uri().to_owned())
     }
+
+    /// A link that takes in one blob by PUT, past this host, for `lifetime`; a longer one than
+    /// [`MAX_LINK`] is cut. Type and length are signed: the store refuses others. It may be used
+    /// more than once, so what was sent is to be taken elsewhere before it is relied upon.
+    ///
+    /// # Errors
+    /// When the SDK cannot sign, or `size` is larger than a request can be.
+    pub async fn intake(
+        &self,
+        key: &Key,
+        mime: &str,
+        size: u64,
+        lifetime: Duration,
+    ) -> io::Result<Intake> {
+        let inner = self.inner();
+        let lifetime = lifetime.clamp(Duration::from_secs(1), MAX_LINK);
+        let presigning = PresigningConfig::expires_in(lifetime).map_err(io::Error::other)?;
+        let size = i64::try_from(size).map_err(io::Error::other)?;
+        let request = inner
+            .presigner
+            .put_object()
+            .bucket(&inner.options.bucket)
+            .key(inner.name(key))
+            .content_type(mime)
+            .content_length(size)
+            .presigned(presigning)
+            .await
+            .map_err(io::Error::other)?;
+        let headers = request
+            .headers()
+            .filter(|(name, _)| !matches!(*name, "host" | "content-length"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok(Intake {
+            url: request.uri().to_owned(),
+            headers,
+        })
+    }
+}
+
+/// Where a blob is sent to, by PUT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intake {
+    /// The address.
+    pub url: String,
+    /// Headers that the request must have, besides those that every client sends.
+    pub headers: Vec<(String, String)>,
 }

@@ -11,11 +11,12 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use futures::StreamExt as _;
 use genvid_media::blob::{Error, check_mime};
-use genvid_media::{Blob, BlobStore, BlobWriter, ByteRange, Key, Stat};
+use genvid_media::{Blob, BlobStore, BlobWriter, ByteRange, Key, Listed, Stat};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::client::{Failure, client, presigner};
+use crate::list::list;
 use crate::options::{OptionsError, S3Options};
 use crate::probe::{Features, probe};
 use crate::read::{Reading, begins_at, get};
@@ -232,6 +233,12 @@ impl Inner {
 }
 
 impl About {
+    /// An instant of the store's; long ago when it tells none.
+    pub(crate) fn time(told: Option<DateTime>) -> SystemTime {
+        told.and_then(|time| time.try_into().ok())
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
     /// Without it nothing could tell a whole answer from half of one.
     fn size(&self) -> Result<u64, Error> {
         self.size
@@ -250,9 +257,7 @@ impl About {
             size: size.and_then(|size| size.try_into().ok()),
             // What S3 itself says of objects without a type.
             mime: mime.unwrap_or_else(|| "binary/octet-stream".to_owned()),
-            modified: modified
-                .and_then(|time| time.try_into().ok())
-                .unwrap_or(SystemTime::UNIX_EPOCH),
+            modified: Self::time(modified),
             sha256: metadata.remove(SHA256),
             write: metadata.remove(WRITE),
             etag,
@@ -359,5 +364,14 @@ impl BlobStore for S3Store {
         let (name, sum) = (inner.name(key), inner.sum_name(key));
         futures::future::try_join(inner.delete(&name), inner.delete(&sum)).await?;
         Ok(())
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        Ok(list(&self.inner, prefix, after, most).await?)
     }
 }

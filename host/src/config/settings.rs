@@ -151,6 +151,18 @@ pub struct Media {
     pub max_mib: u64,
     /// Results that are fetched at a time.
     pub fetch_concurrency: usize,
+    /// Largest picture that a user may send.
+    pub max_image_mib: u64,
+    /// How long an upload may take.
+    pub upload_minutes: u64,
+    /// How long files outlive their project.
+    pub keep_deleted_days: u64,
+    /// How long files of jobs are kept that failed or were canceled.
+    pub keep_failed_days: u64,
+    /// How old a file is before nobody referring to it makes it an orphan.
+    pub orphan_hours: u64,
+    /// How often is looked for what is to be removed.
+    pub sweep_seconds: u64,
     /// Path of ffmpeg; empty: from PATH.
     pub ffmpeg: PathBuf,
     /// Path of ffprobe; empty: from PATH.

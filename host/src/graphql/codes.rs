@@ -223,7 +223,7 @@ codes! {
         places: [Request],
         retryable: false,
         happened: "The request's body is larger than the server takes.",
-        remedy: "Send less; pictures are given by their URL.",
+        remedy: "Send less; pictures are uploaded with `createUpload`, or given by their URL.",
     }
     RequestTimeout {
         code: transport::REQUEST_TIMEOUT,

@@ -3,7 +3,11 @@
 use async_graphql::Enum;
 use genvid_runtime::manifest;
 
-use crate::{accounts, jobs::model, providers};
+use crate::{
+    accounts,
+    jobs::{model, store},
+    providers,
+};
 
 /// What a user may do.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,18 @@ pub(super) enum JobStatus {
     /// A provider may have accepted a paid call whose answer was lost, and nothing that the
     /// server may do settles it. Waits for `retryJob` or `cancelJob`.
     Unconfirmed,
+}
+
+/// Why links to a job's files are given out no more.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "store::WithdrawalReason")]
+pub(super) enum FilesWithdrawnReason {
+    /// Its project was deleted. The files are removed after the operator's time for deleted
+    /// projects.
+    ProjectDeleted,
+    /// It failed or was canceled, and the operator's time for such files is over. They are
+    /// removed; the job cannot be retried any more.
+    Retention,
 }
 
 /// What a step of a job does. `Job.steps` has those that the job needs, in the order in which

@@ -11,7 +11,7 @@ use super::{
         Outcome, ProviderUnavailableProblem,
     },
 };
-use crate::{adapters::sql, jobs, projects, providers::CatalogError};
+use crate::{adapters::sql, jobs, projects, providers::CatalogError, uploads};
 
 fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
     let mut extensions = ErrorExtensionValues::default();
@@ -121,6 +121,8 @@ pub(super) enum Setback {
     Jobs(jobs::Error),
     /// Whatever the projects say.
     Projects(projects::Error),
+    /// Whatever the uploads say.
+    Uploads(uploads::Error),
 }
 
 impl From<Refusal> for Setback {
@@ -138,6 +140,12 @@ impl From<jobs::Error> for Setback {
 impl From<projects::Error> for Setback {
     fn from(error: projects::Error) -> Self {
         Self::Projects(error)
+    }
+}
+
+impl From<uploads::Error> for Setback {
+    fn from(error: uploads::Error) -> Self {
+        Self::Uploads(error)
     }
 }
 
@@ -172,6 +180,17 @@ pub(super) fn settle<T: Outcome>(
             projects::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
             projects::Error::NotFound => Refusal::NotFound(NotFoundProblem::new("project", "id")),
             projects::Error::Database(error) => return Err(database(ctx, &error)),
+        },
+        Err(Setback::Uploads(error)) => match error {
+            uploads::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            uploads::Error::NotFound => {
+                Refusal::NotFound(NotFoundProblem::new("upload", "uploadId"))
+            }
+            uploads::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
+            uploads::Error::Database(error) => return Err(database(ctx, &error)),
+            error @ uploads::Error::Store(_) => {
+                return Err(internal(&context::request_id(ctx), &error));
+            }
         },
     };
     T::refused(refusal)

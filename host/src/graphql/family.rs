@@ -19,7 +19,7 @@ use crate::{
     jobs::{
         self,
         model::{self, Attempt, Event, Step, StoredFile},
-        store::{MediaRole, Page},
+        store::{MediaRole, Page, Withdrawal},
     },
     projects::{self, Project},
 };
@@ -33,6 +33,7 @@ pub(super) struct Family {
     steps: OnceCell<HashMap<JobId, Vec<Arc<Step>>>>,
     attempts: OnceCell<HashMap<JobId, Vec<Arc<Attempt>>>>,
     media: OnceCell<HashMap<(JobId, MediaRole), StoredFile>>,
+    withdrawals: OnceCell<HashMap<JobId, Withdrawal>>,
     project_rows: OnceCell<HashMap<ProjectId, Arc<Project>>>,
     /// By `after` and `first`.
     events: Mutex<HashMap<(i64, u32), EventPages>>,
@@ -54,6 +55,7 @@ impl Family {
             steps: OnceCell::new(),
             attempts: OnceCell::new(),
             media: OnceCell::new(),
+            withdrawals: OnceCell::new(),
             project_rows: OnceCell::new(),
             events: Mutex::default(),
         })
@@ -136,6 +138,20 @@ impl Family {
             .await
             .map_err(|error| error::job(ctx, error))?;
         Ok(all.get(&(job, role)))
+    }
+
+    /// Why nobody gets links to a job's files, if so.
+    pub(super) async fn withdrawal(
+        &self,
+        ctx: &Context<'_>,
+        job: JobId,
+    ) -> Result<Option<Withdrawal>, Error> {
+        let all = self
+            .withdrawals
+            .get_or_try_init(|| self.services.jobs.withdrawals(self.owner, &self.jobs))
+            .await
+            .map_err(|error| error::job(ctx, error))?;
+        Ok(all.get(&job).copied())
     }
 
     /// A project of the owner's; nothing when it was deleted.

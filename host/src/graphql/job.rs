@@ -4,7 +4,7 @@ use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::{
     connection::page_cost,
-    enums::{FailureCode, JobKind, JobStatus},
+    enums::{FailureCode, FilesWithdrawnReason, JobKind, JobStatus},
     event::JobEventConnection,
     family::Kin,
     project::Project,
@@ -16,7 +16,7 @@ use crate::{
     jobs::{
         input::JobInput,
         model::{self, Charge, ScriptDocument, StepOutput, StepStatus, StoredFile},
-        store::MediaRole,
+        store::{MediaRole, WithdrawalReason},
     },
 };
 
@@ -124,7 +124,8 @@ impl Job {
     }
 
     /// The video, an MP4. The link is signed for a limited time: ask again for a fresh one
-    /// rather than storing it. Null before the job has succeeded, and when it makes none.
+    /// rather than storing it. Null before the job has succeeded, when it makes none, and when
+    /// `filesWithdrawn` says so.
     async fn video_url(&self, ctx: &Context<'_>) -> Result<Option<Url>, Error> {
         self.link(ctx, MediaRole::Video).await
     }
@@ -142,6 +143,23 @@ impl Job {
     /// The subtitles, a SubRip file in UTF-8. A link as `videoUrl` is one.
     async fn subtitles_url(&self, ctx: &Context<'_>) -> Result<Option<Url>, Error> {
         self.link(ctx, MediaRole::Subtitles).await
+    }
+
+    /// Why links to the files are given out no more, and their fields are null; null as long as
+    /// they are given.
+    async fn files_withdrawn(&self, ctx: &Context<'_>) -> Result<Option<FilesWithdrawn>, Error> {
+        let found = self.0.family.withdrawal(ctx, self.0.row.id).await?;
+        Ok(found.map(|withdrawal| FilesWithdrawn {
+            reason: withdrawal.reason.into(),
+            message: match withdrawal.reason {
+                WithdrawalReason::ProjectDeleted => "The job's project was deleted.",
+                WithdrawalReason::Retention => {
+                    "The job ended without a result, and the time for which its files are kept \
+                     is over."
+                }
+            },
+            at: withdrawal.at.into(),
+        }))
     }
 
     /// Playing time of the video, or of the voice track, in milliseconds.
@@ -237,6 +255,17 @@ impl Job {
 
 impl super::connection::Named for Job {
     const NAME: &'static str = "Job";
+}
+
+/// Links to a job's files are given out no more.
+#[derive(SimpleObject)]
+pub(super) struct FilesWithdrawn {
+    /// Why, stable.
+    reason: FilesWithdrawnReason,
+    /// Why, in English.
+    message: &'static str,
+    /// Since when.
+    at: DateTime,
 }
 
 /// The share of what is done.

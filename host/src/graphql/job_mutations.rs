@@ -95,7 +95,8 @@ pub(super) struct GenerateVideoInput {
     voice_provider: Option<ID>,
     /// A voice of `voices`.
     voice_id: Option<ID>,
-    /// Pictures to show, at most 9 public `https` addresses; without them, the project's.
+    /// Pictures to show, at most 9 public `https` addresses or `reference`s of completed
+    /// uploads; without them, the project's.
     images: Option<Vec<Url>>,
     /// Longest length in seconds, 1 to 600.
     max_seconds: Option<i32>,

@@ -29,6 +29,7 @@ mod provider;
 mod scalars;
 mod script_template;
 mod step;
+mod upload;
 mod user;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use genvid_transport::Prevalidated;
 use crate::{
     accounts, jobs, media, projects,
     providers::{Catalog, Registry},
+    uploads,
 };
 
 /// The services that the schema leads to.
@@ -62,6 +64,8 @@ pub struct Services {
     pub catalog: Catalog,
     /// Links to results.
     pub links: media::Links,
+    /// Pictures that users send.
+    pub uploads: uploads::Service,
 }
 
 /// What one request may ask for. The shape of documents is limited by the transport.
@@ -87,7 +91,11 @@ struct Query(
 /// Everything that can be changed. Each takes one `input` and answers a union of its success
 /// and the problems that a client is expected to handle.
 #[derive(MergedObject, Default)]
-struct Mutation(project::ProjectMutations, job_mutations::JobMutations);
+struct Mutation(
+    project::ProjectMutations,
+    upload::UploadMutations,
+    job_mutations::JobMutations,
+);
 
 /// Everything that can be followed.
 #[derive(MergedSubscription, Default)]

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     ids::ProjectId,
     projects::{self, Draft},
+    uploads,
 };
 
 pub(super) struct Project(pub(super) Arc<projects::Project>);
@@ -42,13 +43,32 @@ impl Project {
         some(&self.0.product_description)
     }
 
-    /// Pictures of the product, in order of importance.
+    /// Pictures of the product, in order of importance, as they were given: addresses, and
+    /// references to uploads (`upload:upl_…`).
     async fn product_images(&self) -> Vec<Url> {
         self.0
             .product_images
             .iter()
-            .filter_map(|link| Url::foreign(link))
+            .filter_map(|link| Url::picture(link))
             .collect()
+    }
+
+    /// The same pictures, in the same order, as a browser can show them.
+    #[graphql(complexity = "projects::MAX_IMAGES * child_complexity + 1")]
+    async fn pictures(&self, ctx: &Context<'_>) -> Vec<ProductPicture> {
+        let links = &context::services(ctx).links;
+        let mut pictures = Vec::new();
+        for link in &self.0.product_images {
+            let Some(reference) = Url::picture(link) else {
+                continue;
+            };
+            let url = match uploads::referred(link) {
+                Some(upload) => links.picture(upload).await.map(Url::trusted),
+                None => Url::foreign(link),
+            };
+            pictures.push(ProductPicture { reference, url });
+        }
+        pictures
     }
 
     /// Since when.
@@ -60,6 +80,16 @@ impl Project {
     async fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
     }
+}
+
+/// A picture of a product.
+#[derive(SimpleObject)]
+pub(super) struct ProductPicture {
+    /// What stands for it in `productImages`: stable, also for an upload.
+    reference: Url,
+    /// Where a browser can show it. Of an upload, a link that is signed for a limited time: ask
+    /// again for a fresh one rather than storing it.
+    url: Option<Url>,
 }
 
 impl Named for Project {
@@ -122,7 +152,8 @@ pub(super) struct CreateProjectInput {
     /// What the product is and whom it helps, at most 5,000 characters. Scripts claim only
     /// what stands here.
     product_description: Option<String>,
-    /// Pictures of the product, at most 9 public `https` addresses, most important first.
+    /// Pictures of the product, at most 9, most important first: public `https` addresses, or
+    /// `reference`s of completed uploads.
     product_images: Option<Vec<Url>>,
 }
 
@@ -137,7 +168,8 @@ pub(super) struct UpdateProjectInput {
     product_name: MaybeUndefined<String>,
     /// What the product is, at most 5,000 characters.
     product_description: MaybeUndefined<String>,
-    /// Pictures of the product, at most 9 public `https` addresses; replaces all of them.
+    /// Pictures of the product, at most 9 public `https` addresses or `reference`s of completed
+    /// uploads; replaces all of them.
     product_images: MaybeUndefined<Vec<Url>>,
 }
 
@@ -271,7 +303,9 @@ impl ProjectMutations {
         settle(ctx, updated.await)
     }
 
-    /// Takes a project out of sight. Its jobs and their files stay.
+    /// Takes a project out of sight. Its jobs stay; links to their files are given out no more,
+    /// those of the server itself stop working, and the files are removed after the operator's
+    /// time, a week by default. Jobs that run go on to their end.
     async fn delete_project(
         &self,
         ctx: &Context<'_>,

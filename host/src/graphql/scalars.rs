@@ -3,7 +3,7 @@
 
 use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
 
-use crate::time::Timestamp;
+use crate::{time::Timestamp, uploads};
 
 /// An instant, as text.
 #[derive(Debug, Clone)]
@@ -61,6 +61,14 @@ impl Url {
     pub(super) fn foreign(text: &str) -> Option<Self> {
         let url = url::Url::parse(text).ok()?;
         matches!(url.scheme(), "https" | "http").then(|| Self(url.into()))
+    }
+
+    /// A picture as somebody named it: an address that a browser may open, or an upload.
+    pub(super) fn picture(text: &str) -> Option<Self> {
+        match uploads::referred(text) {
+            Some(upload) => Some(Self(uploads::reference(upload))),
+            None => Self::foreign(text),
+        }
     }
 
     /// The address in its parts; nothing when the text is none.

@@ -11,6 +11,7 @@ use axum::{
 use genvid_media::{ByteRange, links::LinkError};
 
 use super::Shared;
+use crate::media::is_withdrawn;
 
 pub(super) async fn serve(
     State(shared): State<Shared>,
@@ -33,6 +34,20 @@ pub(super) async fn serve(
         }
         Err(_) => return refuse(StatusCode::FORBIDDEN, "This link is not valid."),
     };
+    match is_withdrawn(&shared.database, &grant.key).await {
+        Ok(false) => {}
+        Ok(true) => return refuse(StatusCode::GONE, "This file was removed."),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "nobody knows whether a file may be read"
+            );
+            return refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The file cannot be read now.",
+            );
+        }
+    }
     let range = headers
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok())
@@ -96,6 +111,6 @@ pub(super) async fn serve(
     response
 }
 
-fn refuse(status: StatusCode, message: &'static str) -> Response {
+pub(super) fn refuse(status: StatusCode, message: &'static str) -> Response {
     (status, message).into_response()
 }

@@ -2,6 +2,7 @@
 
 mod health;
 mod hooks;
+mod intake;
 mod media;
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
-use genvid_media::BlobStore;
+use dashmap::DashSet;
+use genvid_media::{BlobStore, Key};
 use genvid_transport::Prevalidated;
 pub use health::Health;
 
@@ -52,6 +54,8 @@ struct Shared {
     links: Links,
     registry: Registry,
     nudges: Nudges,
+    /// Keys that somebody sends to now.
+    arriving: Arc<DashSet<Key>>,
 }
 
 /// All doors.
@@ -64,11 +68,17 @@ pub fn router(parts: Parts) -> Router {
         links: parts.links,
         registry: parts.registry,
         nudges: parts.nudges,
+        arriving: Arc::default(),
     };
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/graphql") }))
         .route("/graphql/schema.graphql", get(schema))
-        .route("/media/{*key}", get(media::serve))
+        .route(
+            "/media/{*key}",
+            get(media::serve)
+                .put(intake::receive)
+                .options(intake::preflight),
+        )
         .route("/hooks/{provider}/{attempt}", post(hooks::receive))
         .with_state(shared)
         .merge(health::router(parts.health))

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::{Aspect, JobKind, StepKind, SubtitleMode};
+use crate::{ids::UploadId, uploads::all_referred};
 
 /// What the project says about its product, as it was when the job was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -125,6 +126,15 @@ impl JobInput {
             Self::Script(_) => JobKind::Script,
             Self::Voice(_) => JobKind::Voice,
             Self::Video(_) => JobKind::Video,
+        }
+    }
+
+    /// The uploaded pictures that it may show, in the order of their ids.
+    #[must_use]
+    pub fn uploads(&self) -> Vec<UploadId> {
+        match self {
+            Self::Video(video) => all_referred(video.images.iter().chain(&video.product.images)),
+            Self::Script(_) | Self::Voice(_) => Vec::new(),
         }
     }
 

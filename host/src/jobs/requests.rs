@@ -9,7 +9,7 @@ use super::{
     input::{JobInput, ProductBrief, ScriptInput, VideoInput},
     model::{Aspect, ScriptDocument, Step, StepKind, StepOutput, StoredFile},
 };
-use crate::scripts;
+use crate::{scripts, uploads};
 
 /// Words that a speaker gets through in a second; for length limits before anything is
 /// spoken. English narration runs at about 150 words a minute.
@@ -290,7 +290,11 @@ pub fn video_request(
         images: images
             .iter()
             .take(abilities.max_images as usize)
-            .map(|link| Media::Url(link.clone()))
+            .map(|link| match uploads::referred(link) {
+                // The host puts its bytes into the request: nobody has to fetch it here.
+                Some(upload) => Media::Asset(upload.to_string()),
+                None => Media::Url(link.clone()),
+            })
             .collect(),
         duration_ms: u32::try_from(wished_ms).ok(),
         model: model_option(&options),

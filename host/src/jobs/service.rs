@@ -13,7 +13,9 @@ use super::{
     model::{Attempt, Event, EventType, Job, JobStatus, NewEvent, Step, StepStatus, StoredFile},
     remote::{Nudge, Nudges},
     settings::Settings,
-    store::{Accepted, JobFilter, MediaRole, NewJob, OwnerDecision, Page},
+    store::{
+        Accepted, JobFilter, MediaRole, NewJob, OwnerDecision, Page, Withdrawal, WithdrawalReason,
+    },
     wish::{ScriptWish, VideoWish, VoiceWish},
 };
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
     projects::{self, Project, check_links},
     providers::{Kind, Registry},
     scripts, time,
+    uploads::check_references,
 };
 
 /// Longest script or text, in characters.
@@ -203,6 +206,8 @@ impl Service {
         check_language(&wish.language, &mut problems);
         check_seconds(wish.max_seconds, &mut problems);
         let images = check_links("images", &wish.images, self.lenient_links, &mut problems);
+        let database = &self.database;
+        check_references(database, owner, "images", &wish.images, &mut problems).await?;
         self.check_provider(
             "provider",
             Kind::Video,
@@ -294,6 +299,20 @@ impl Service {
         accept_double_charge: bool,
     ) -> Result<Job, Error> {
         let job = self.find(owner, id).await?.ok_or(Error::NotFound("job"))?;
+        match self.withdrawals(owner, &[id]).await?.get(&id) {
+            Some(Withdrawal {
+                reason: WithdrawalReason::ProjectDeleted,
+                ..
+            }) => {
+                return Err(Error::Conflict("The job's project was deleted.".to_owned()));
+            }
+            Some(_) => {
+                return Err(Error::Conflict(
+                    "The job's files were removed after their time; start a new one.".to_owned(),
+                ));
+            }
+            None => {}
+        }
         let (wanted, words) = match job.status {
             JobStatus::Failed if job.error.as_ref().is_some_and(|error| error.retryable) => {
                 (StepStatus::Failed, "Tried again")
@@ -392,6 +411,23 @@ impl Service {
         jobs: &[JobId],
     ) -> Result<Vec<(JobId, MediaRole, StoredFile)>, Error> {
         Ok(self.database.for_user(owner).media_of(jobs).await?)
+    }
+
+    /// Why nobody gets links to the files of jobs of the caller's; those with links are left
+    /// out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn withdrawals(
+        &self,
+        owner: UserId,
+        jobs: &[JobId],
+    ) -> Result<HashMap<JobId, Withdrawal>, Error> {
+        let found = self.database.for_user(owner).withdrawals_of(jobs).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(job, withdrawal)| Some((job, withdrawal?)))
+            .collect())
     }
 
     /// Of each of these jobs of the caller's, a page of its event log. A job without

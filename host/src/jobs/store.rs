@@ -206,6 +206,32 @@ impl MediaRole {
     }
 }
 
+/// Why nobody gets links to a job's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithdrawalReason {
+    /// Its project was deleted.
+    ProjectDeleted,
+    /// It ended without a result, and its time is over.
+    Retention,
+}
+
+/// Nobody gets links to a job's files any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Why.
+    pub reason: WithdrawalReason,
+    /// Since when.
+    pub at: Timestamp,
+    /// Are the files themselves gone, or about to be?
+    pub removed: bool,
+}
+
+/// Beginning of the keys of everything that belongs to a job, with the last slash.
+#[must_use]
+pub fn job_folder(job: JobId) -> String {
+    format!("jobs/{job}/")
+}
+
 /// The key of a job's asset in the blob store.
 #[must_use]
 pub fn asset_key(job: JobId, name: &str) -> String {

@@ -9,19 +9,36 @@ use genvid_media::{BlobStore, BlobWriter, Key};
 use genvid_runtime::{Asset, AssetStore, AssetWriter};
 use uuid::Uuid;
 
-use crate::{ids::JobId, jobs::store::asset_key};
+use crate::{
+    ids::{JobId, UploadId},
+    jobs::store::asset_key,
+    uploads::picture_key,
+};
 
 /// The assets of one job.
 pub struct JobAssets {
     blobs: Arc<dyn BlobStore>,
     job: JobId,
+    /// Pictures of its owner's that the job was given.
+    uploads: Vec<UploadId>,
 }
 
 impl JobAssets {
     /// Of this job.
     #[must_use]
     pub fn new(blobs: Arc<dyn BlobStore>, job: JobId) -> Self {
-        Self { blobs, job }
+        Self {
+            blobs,
+            job,
+            uploads: Vec::new(),
+        }
+    }
+
+    /// With the uploaded pictures that the job was given: they can be read, under their ids.
+    #[must_use]
+    pub fn with_uploads(mut self, uploads: Vec<UploadId>) -> Self {
+        self.uploads = uploads;
+        self
     }
 
     /// The key of an asset, if the name is one that this host gave.
@@ -30,6 +47,15 @@ impl JobAssets {
         let rest = name.strip_prefix("asset_")?;
         let ours = rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit());
         ours.then(|| Key::parse(&asset_key(self.job, name)).ok())
+            .flatten()
+    }
+
+    /// The key of an uploaded picture, if the job was given it.
+    fn upload_key(&self, name: &str) -> Option<Key> {
+        let upload = name.parse().ok()?;
+        self.uploads
+            .contains(&upload)
+            .then(|| Key::parse(&picture_key(upload)).ok())
             .flatten()
     }
 
@@ -56,7 +82,7 @@ impl AssetStore for JobAssets {
     }
 
     async fn open(&self, name: &str) -> io::Result<Option<Asset>> {
-        let Some(key) = self.key(name) else {
+        let Some(key) = self.key(name).or_else(|| self.upload_key(name)) else {
             return Ok(None);
         };
         let blob = self

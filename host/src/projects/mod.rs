@@ -8,6 +8,7 @@ use crate::{
     input::Problems,
     jobs::{input::ProductBrief, store::Page},
     time::{self, Timestamp},
+    uploads::{self, check_references},
 };
 
 /// Most pictures of one product.
@@ -29,7 +30,7 @@ pub struct Project {
     pub product_name: String,
     /// What the product is.
     pub product_description: String,
-    /// Pictures of it: public https links.
+    /// Pictures of it: public https links, and references to uploads.
     pub product_images: Vec<String>,
     /// Since when.
     pub created_at: Timestamp,
@@ -119,7 +120,7 @@ impl Service {
         if draft.name.is_none() {
             problems.add("name", "is required");
         }
-        self.fill(&mut project, draft, &mut problems);
+        self.fill(&mut project, draft, &mut problems).await?;
         problems.into_result().map_err(Error::Invalid)?;
         Ok(self.database.insert_project(project).await?)
     }
@@ -140,7 +141,7 @@ impl Service {
             .await?
             .ok_or(Error::NotFound)?;
         let mut problems = Problems::default();
-        self.fill(&mut project, draft, &mut problems);
+        self.fill(&mut project, draft, &mut problems).await?;
         problems.into_result().map_err(Error::Invalid)?;
         project.updated_at = time::now();
         if !self.database.update_project(project.clone()).await? {
@@ -149,7 +150,8 @@ impl Service {
         Ok(project)
     }
 
-    /// Takes a project out of sight. Its jobs and files stay.
+    /// Takes a project out of sight. Its jobs stay; their files are withdrawn at once, and
+    /// removed later.
     ///
     /// # Errors
     /// `NotFound`.
@@ -190,7 +192,12 @@ impl Service {
         Ok(self.database.list_projects(owner, after, first).await?)
     }
 
-    fn fill(&self, project: &mut Project, draft: Draft, problems: &mut Problems) {
+    async fn fill(
+        &self,
+        project: &mut Project,
+        draft: Draft,
+        problems: &mut Problems,
+    ) -> Result<(), Error> {
         if let Some(name) = draft.name {
             project.name = problems.text("name", &name, 1, MAX_NAME);
         }
@@ -202,13 +209,16 @@ impl Service {
                 problems.text("productDescription", &text, 0, MAX_DESCRIPTION);
         }
         if let Some(images) = draft.product_images {
-            project.product_images =
-                check_links("productImages", &images, self.lenient_links, problems);
+            const FIELD: &str = "productImages";
+            project.product_images = check_links(FIELD, &images, self.lenient_links, problems);
+            check_references(&self.database, project.owner, FIELD, &images, problems).await?;
         }
+        Ok(())
     }
 }
 
 /// Checks links to pictures that vendors will fetch: public https ones, unless `lenient`.
+/// References to uploads are left to [`check_references`].
 pub fn check_links(
     field: &str,
     links: &[Url],
@@ -222,6 +232,8 @@ pub fn check_links(
         let place = format!("{field}.{index}");
         if link.as_str().len() > MAX_URL {
             problems.add(&place, format!("at most {MAX_URL} characters"));
+        } else if uploads::is_reference(link.as_str()) {
+            continue;
         } else if link.scheme() != "https" && !(lenient && link.scheme() == "http") {
             problems.add(&place, "must be an https link");
         } else if !link.username().is_empty() || link.password().is_some() {

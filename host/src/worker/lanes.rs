@@ -111,11 +111,11 @@ impl Lanes {
     }
 
     /// Takes out what waits too far back: other nodes may have nothing to do.
-    pub(super) fn surplus(&mut self) -> Vec<Box<Held>> {
-        let mut surplus = Vec::new();
+    pub(super) fn surplus(&mut self) -> VecDeque<Box<Held>> {
+        let mut surplus = VecDeque::new();
         for lane in [&mut self.fetch, &mut self.compose] {
             let keep = (PATIENCE * lane.limit).min(lane.queue.len());
-            surplus.extend(lane.queue.split_off(keep));
+            surplus.append(&mut lane.queue.split_off(keep));
         }
         surplus
     }

@@ -16,8 +16,9 @@ use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
     DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadObjectInput,
-    HeadObjectOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload,
-    PutObjectInput, PutObjectOutput, UploadPartInput, UploadPartOutput,
+    HeadObjectOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, MultipartUpload, Object, PutObjectInput, PutObjectOutput, UploadPartInput,
+    UploadPartOutput,
 };
 use s3s::host::SingleDomain;
 use s3s::service::S3ServiceBuilder;
@@ -93,6 +94,7 @@ impl ObjectStore {
             .map_err(|error| std::io::Error::other(format!("{error:?}")))?;
         let mut service = S3ServiceBuilder::new(Store {
             files,
+            root: folder.path().to_owned(),
             uploads: Arc::clone(&uploads),
             plain,
         });
@@ -249,6 +251,7 @@ fn lock(uploads: &Uploads) -> MutexGuard<'_, HashMap<String, (String, SystemTime
 
 struct Store {
     files: FileSystem,
+    root: PathBuf,
     uploads: Uploads,
     plain: bool,
 }
@@ -341,6 +344,54 @@ impl S3 for Store {
         let answer = self.files.abort_multipart_upload(req).await?;
         lock(&self.uploads).remove(&id);
         Ok(answer)
+    }
+
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let ListObjectsV2Input {
+            bucket,
+            prefix,
+            start_after,
+            max_keys,
+            ..
+        } = req.input;
+        let prefix = prefix.unwrap_or_default();
+        // What goes meanwhile is not listed.
+        let mut objects: Vec<_> = std::fs::read_dir(self.root.join(bucket))
+            .into_iter()
+            .flatten()
+            .filter_map(|file| {
+                let file = file.ok()?;
+                let name = file.file_name().into_string().ok()?;
+                Some((name.replace("%2F", "/"), file.metadata().ok()?))
+            })
+            .filter(|(name, _)| !name.starts_with(".tmp") && name.starts_with(&prefix))
+            .filter(|(name, _)| start_after.as_ref().is_none_or(|after| name > after))
+            .collect();
+        objects.sort_by(|one, other| one.0.cmp(&other.0));
+        // Smaller pages than asked for are allowed, and show who believes in full ones.
+        let most = max_keys
+            .map_or(1_000, |most| usize::try_from(most).unwrap_or(0))
+            .min(2);
+        let more = objects.len() > most;
+        objects.truncate(most);
+        Ok(S3Response::new(ListObjectsV2Output {
+            is_truncated: Some(more),
+            contents: Some(
+                objects
+                    .into_iter()
+                    .map(|(key, metadata)| Object {
+                        key: Some(key),
+                        size: i64::try_from(metadata.len()).ok(),
+                        last_modified: metadata.modified().ok().map(Into::into),
+                        ..Object::default()
+                    })
+                    .collect(),
+            ),
+            ..ListObjectsV2Output::default()
+        }))
     }
 
     /// One upload a page, in the order of keys and ids.

@@ -27,3 +27,4 @@ mod sandbox;
 mod stops;
 mod support;
 mod tenancy;
+mod uploads;

@@ -29,9 +29,9 @@ use genvid::{
     media::Links,
     projects,
     providers::{Catalog, Registry},
-    time,
+    time, uploads,
 };
-use genvid_media::Signer;
+use genvid_media::{BlobStore, FolderOptions, FolderStore, Signer};
 use genvid_testing as servers;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -41,11 +41,16 @@ use crate::backend::{self, Backend};
 /// Cost of one request at most, as the server has it.
 pub(crate) const COMPLEXITY: usize = 20_000;
 
+/// Largest picture that may be uploaded, in bytes.
+pub(crate) const MAX_PICTURE: u64 = 100_000;
+
 pub(crate) struct Bench {
     pub(crate) schema: Schema,
     pub(crate) database: Database,
     pub(crate) ann: Arc<User>,
     pub(crate) bob: Arc<User>,
+    /// Where files are.
+    pub(crate) blobs: Arc<dyn BlobStore>,
     bus: Bus,
     /// Where a worker would listen.
     _nudges: mpsc::UnboundedReceiver<Nudge>,
@@ -81,13 +86,29 @@ impl Bench {
             Nudges::new(Some(nudge), None),
         );
         let signer = Signer::new(&[7; 32]).expect("a signer");
+        let links = Links::new(signer, "https://genvid.test", Duration::from_secs(60));
+        let store = FolderStore::open(FolderOptions {
+            root: folder.path().join("media"),
+            max_bytes: 1 << 30,
+        });
+        let blobs: Arc<dyn BlobStore> = Arc::new(store.await.expect("a store"));
+        let uploads = uploads::Service::new(
+            database.clone(),
+            Arc::clone(&blobs),
+            links.clone(),
+            uploads::Settings {
+                max_bytes: MAX_PICTURE,
+                ..uploads::Settings::default()
+            },
+        );
         let services = Services {
             accounts,
             projects,
             jobs,
             catalog: Catalog::new(registry.clone()),
             registry,
-            links: Links::new(signer, "https://genvid.test", Duration::from_secs(60)),
+            links,
+            uploads,
         };
         let limits = Limits {
             complexity: COMPLEXITY,
@@ -98,6 +119,7 @@ impl Bench {
             database,
             ann: Arc::new(ann),
             bob: Arc::new(bob),
+            blobs,
             bus,
             _nudges: nudges,
             _folder: folder,

@@ -12,3 +12,5 @@ mod pages;
 mod projects;
 mod reads;
 mod schema;
+mod sweeps;
+mod uploads;

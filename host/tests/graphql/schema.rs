@@ -7,6 +7,7 @@ use genvid::graphql::{
     self,
     codes::{ErrorCode, Place, errors_page},
 };
+use genvid::ids::UploadId;
 use serde_json::{Value, json};
 
 use crate::harness::Bench;
@@ -216,10 +217,13 @@ async fn the_operations_of_the_documents_run() {
     let project = bench.create_project("Bottle").await;
     let job = bench.accept_video(Some(&project)).await.to_string();
     let gone = bench.create_project("Old").await;
+    let upload = UploadId::generate().to_string();
     let variables = |name: &str| match name {
         "Me" | "ScriptTemplates" | "Avatars" | "Voices" | "Providers" | "Projects" => json!({}),
         "WatchMyJobs" => json!({ "after": "ZXZ0XzA" }),
         "CreateProject" => json!({ "input": { "name": "Cup" } }),
+        "CreateUpload" => json!({ "input": { "contentType": "image/png", "size": 1_000 } }),
+        "CompleteUpload" => json!({ "input": { "uploadId": upload } }),
         "UpdateProject" => json!({ "input": { "id": project, "productName": "Aurora" } }),
         "DeleteProject" => json!({ "input": { "id": gone } }),
         "Project" | "Node" => json!({ "id": project }),

@@ -16,7 +16,9 @@ mod fencing;
 mod installing;
 mod migrations;
 mod reading;
+mod removals;
 mod security;
+mod uploads;
 mod working;
 
 /// Each test on both databases.
@@ -82,4 +84,14 @@ contract! {
     reading::projects_are_kept_changed_and_hidden,
     reading::a_handle_for_nobody_is_refused,
     working::a_panic_costs_a_turn_and_not_the_step,
+    removals::files_of_deleted_projects_go_after_their_time,
+    removals::files_of_fruitless_jobs_go_after_their_time,
+    removals::a_job_that_is_accepted_while_its_project_goes_is_discarded,
+    removals::a_removal_belongs_to_one_node_and_is_repeated,
+    removals::a_chore_belongs_to_one_node,
+    uploads::a_strangers_upload_is_as_good_as_missing,
+    uploads::of_many_at_once_so_many_are_open,
+    uploads::an_upload_is_settled_once,
+    uploads::what_is_not_completed_ends,
+    uploads::what_nobody_uses_ends,
 }

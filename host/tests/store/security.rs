@@ -6,7 +6,10 @@ use genvid::{jobs::store::MediaRole, time};
 use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
-use crate::bench::{Bench, attempt, change, file, project, told, with_attempt};
+use crate::{
+    bench::{Bench, attempt, change, file, project, told, with_attempt},
+    uploads::upload,
+};
 
 /// Tables without rows of tenants.
 const SHARED: [&str; 2] = ["_sqlx_migrations", "installation"];
@@ -43,7 +46,19 @@ async fn filled() -> Bench {
             )
             .await
             .expect("kept");
+        assert!(
+            bench
+                .database
+                .insert_upload(upload(owner), 20)
+                .await
+                .expect("kept")
+        );
     }
+    bench
+        .database
+        .request_removals(vec!["jobs/a".to_owned()])
+        .await
+        .expect("kept");
     bench
 }
 
@@ -114,6 +129,9 @@ async fn every_table_of_tenants_is_locked_up() {
         "feeds",
         "media",
         "callbacks",
+        "uploads",
+        "removals",
+        "chores",
     ] {
         assert!(names.contains(wanted), "{wanted} is not among {names:?}");
     }
@@ -128,7 +146,7 @@ async fn nobody_sees_nothing_and_users_see_their_own() {
         let all = format!("SELECT count(*) FROM {table}");
         let there = server.sql(&place.name, &all).expect("counted");
         assert_ne!(there.trim(), "0", "{table} has no rows to hide");
-        if table == "callbacks" {
+        if ["callbacks", "removals", "chores"].contains(&table.as_str()) {
             // Not a matter of rows: users have no business there at all.
             let refused = sqlx::query(AssertSqlSafe(all))
                 .execute(&mut connection)
@@ -295,6 +313,9 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("events", "INSERT SELECT", "INSERT SELECT"),
         ("media", "INSERT SELECT", "INSERT SELECT"),
         ("callbacks", "", "INSERT SELECT"),
+        ("uploads", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
+        ("removals", "", "INSERT SELECT UPDATE"),
+        ("chores", "", "INSERT SELECT UPDATE"),
         ("installation", "INSERT SELECT", ""),
         ("_sqlx_migrations", "", ""),
         ("plugin_versions", "SELECT", "SELECT"),

@@ -23,7 +23,7 @@ use genvid::{
 };
 use genvid_media::{
     Blob, BlobStore, BlobWriter, ByteRange, FolderOptions, FolderStore, Key, Stat,
-    blob::Error,
+    blob::{Error, Listed},
     ffmpeg::{Studio, StudioOptions, Tools},
 };
 use genvid_runtime::types::{Done, Media, Output, Role};
@@ -57,6 +57,15 @@ impl BlobStore for Fragile {
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         self.inner.delete(key).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        self.inner.list(prefix, after, most).await
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) async fn blob_store(store: Arc<dyn BlobStore>) {
     ranges(store).await;
     keys_that_look_like_folders_of_each_other(store).await;
     deleting(store).await;
+    listing(store).await;
     materializing(store).await;
     media_types_are_checked(store).await;
 }
@@ -263,6 +264,81 @@ async fn deleting(store: &dyn BlobStore) {
     // The name is free again.
     put(store, &key, "audio/mpeg", &noise(10, 9)).await.unwrap();
     assert_eq!(store.stat(&key).await.unwrap().unwrap().mime, "audio/mpeg");
+}
+
+async fn listing(store: &dyn BlobStore) {
+    async fn all(store: &dyn BlobStore, prefix: &str, most: usize) -> Vec<String> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.list(prefix, after.as_ref(), most).await.unwrap();
+            assert!(page.len() <= most);
+            found.extend(page.iter().map(|blob| blob.key.to_string()));
+            match page.last() {
+                Some(last) if page.len() == most => after = Some(last.key.clone()),
+                _ => return found,
+            }
+        }
+    }
+    let before = SystemTime::now() - Duration::from_secs(2);
+    // In the order of bytes: '-' and '.' come before the slash, digits and letters behind it.
+    let keys = [
+        "list/a",
+        "list/a-b/c",
+        "list/a.b",
+        "list/a/0",
+        "list/a/b/c",
+        "list/a/b/d",
+        "list/a0",
+        "list/b",
+    ];
+    for (seed, text) in (60..).zip(keys.iter().rev()) {
+        put(store, &key(text), "video/mp4", &noise(100, seed))
+            .await
+            .unwrap();
+    }
+    for most in [1, 2, 3, 8, 1_000] {
+        assert_eq!(all(store, "list/", most).await, keys, "{most}");
+        assert_eq!(all(store, "list/a/", most).await, keys[3..6], "{most}");
+        assert_eq!(all(store, "list/a", most).await, keys[..7], "{most}");
+        assert_eq!(all(store, "list/a/b/c", most).await, keys[4..5], "{most}");
+        let none: [&str; 0] = [];
+        assert_eq!(all(store, "list/c", most).await, none, "{most}");
+        assert_eq!(all(store, "list/a/b/c/", most).await, none, "{most}");
+    }
+    let everything = all(store, "", 7).await;
+    assert!(everything.is_sorted());
+    assert!(
+        keys.iter()
+            .all(|key| everything.iter().any(|found| found == key))
+    );
+
+    // Behind a key that is not there, too.
+    let page = store
+        .list("list/", Some(&key("list/a/b")), 2)
+        .await
+        .unwrap();
+    let names: Vec<_> = page.iter().map(|blob| blob.key.as_str()).collect();
+    assert_eq!(names, keys[4..6]);
+    assert_eq!(page[0].size, 100);
+    assert!(
+        page[0].modified >= before
+            && page[0].modified <= SystemTime::now() + before.elapsed().unwrap()
+    );
+
+    // What is being written is not listed, what is deleted no more.
+    let mut writer = store.create(&key("list/new"), "video/mp4").await.unwrap();
+    writer.write(noise(10, 70)).await.unwrap();
+    store.delete(&key("list/a/b/c")).await.unwrap();
+    store.delete(&key("list/a/b/d")).await.unwrap();
+    assert_eq!(all(store, "list/a/", 10).await, ["list/a/0"]);
+    assert_eq!(all(store, "list/n", 10).await.len(), 0);
+    writer.finish().await.unwrap();
+    assert_eq!(all(store, "list/n", 10).await, ["list/new"]);
+    // The emptied place can be filled again.
+    put(store, &key("list/a/b/c"), "video/mp4", &noise(10, 71))
+        .await
+        .unwrap();
+    assert_eq!(all(store, "list/a/b", 10).await, ["list/a/b/c"]);
 }
 
 async fn materializing(store: &dyn BlobStore) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use genvid_media::links::{Disposition, LinkError, PREFIX, Signer};
+use genvid_media::links::{Disposition, Intake, LinkError, PREFIX, Signer};
 
 use crate::contract::key;
 
@@ -192,4 +192,53 @@ fn secrets_are_changed_without_breaking_links() {
     assert_eq!(verify(&fresh, 1), Err(LinkError::BadSignature));
     assert!(Signer::new(&[0; 31]).is_err());
     assert!(!format!("{next:?}").contains('7'));
+}
+
+#[test]
+fn a_link_takes_in_what_it_was_made_for_until_it_ends() {
+    let intake = Intake {
+        key: key("uploads/u1/incoming"),
+        expires_at: at(1_000),
+        mime: "image/png".to_owned(),
+        size: 12_345,
+    };
+    let link = signer().sign_intake(&intake);
+    let start = "/media/uploads/u1/incoming?exp=1000&size=12345&type=image%2Fpng&sig=";
+    assert!(link.starts_with(start), "{link}");
+    let check = |link: &str, now| {
+        let (key, query) = split(link);
+        signer().verify_intake(key, query, at(now))
+    };
+    assert_eq!(check(&link, 999), Ok(intake.clone()));
+    assert_eq!(check(&link, 1_000), Err(LinkError::Expired));
+    for (from, to) in [
+        ("u1", "u2"),
+        ("exp=1000", "exp=9000"),
+        ("size=12345", "size=99999"),
+        ("image%2Fpng", "text%2Fhtml"),
+    ] {
+        let changed = link.replace(from, to);
+        assert_eq!(
+            check(&changed, 1),
+            Err(LinkError::BadSignature),
+            "{changed}"
+        );
+    }
+    for changed in [
+        link.replace("&size=12345", ""),
+        link.replace("size=12345", "size=012345"),
+        format!("{link}&size=1"),
+        format!("{link}&more=1"),
+        "/media/uploads/u1/incoming?exp=1000".to_owned(),
+    ] {
+        assert_eq!(check(&changed, 1), Err(LinkError::Malformed), "{changed}");
+    }
+
+    // Neither kind of link does what the other does.
+    let reading = signer().sign(&intake.key, at(1_000), &Disposition::Inline);
+    assert_eq!(check(&reading, 1), Err(LinkError::Malformed));
+    assert!(verify(&link, 1).is_err());
+    let (_, query) = split(&reading);
+    let disguised = format!("{start}{}", query.split_once("sig=").unwrap().1);
+    assert_eq!(check(&disguised, 1), Err(LinkError::BadSignature));
 }

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use genvid_media::blob::Error;
-use genvid_media::{Blob, BlobStore, BlobWriter, ByteRange, FolderOptions, FolderStore, Key, Stat};
+use genvid_media::{
+    Blob, BlobStore, BlobWriter, ByteRange, FolderOptions, FolderStore, Key, Listed, Stat,
+};
 
 use crate::contract::{self, LIMIT, key, noise, put};
 use crate::kit::eventually;
@@ -37,6 +39,14 @@ impl BlobStore for Remote {
     }
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         self.0.delete(key).await
+    }
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        self.0.list(prefix, after, most).await
     }
 }
 

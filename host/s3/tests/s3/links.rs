@@ -191,3 +191,73 @@ async fn the_bucket_may_be_named_in_the_host() {
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.bytes().await.unwrap(), content);
 }
+
+async fn intakes_take_what_was_signed(server: &impl Server, checks: bool) {
+    let store = open(server.options()).await;
+    let (key, content) = (key("u/incoming"), noise(3_000, 1));
+    let intake = store.intake(&key, "image/png", 3_000, HOUR).await.unwrap();
+    let http = reqwest::Client::new();
+    let send = async |url: &str, mime: &str, body: bytes::Bytes| {
+        let sent = http.put(url).header("content-type", mime).body(body);
+        sent.send().await.unwrap().status()
+    };
+    assert!(
+        (intake.headers.iter())
+            .any(|header| *header == ("content-type".to_owned(), "image/png".to_owned())),
+        "{intake:?}"
+    );
+    if checks {
+        // Another type, another length, another blob, another verb, no signature.
+        let url = &intake.url;
+        assert_eq!(
+            send(url, "text/html", content.clone()).await,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            send(url, "image/png", noise(3_001, 1)).await,
+            StatusCode::FORBIDDEN
+        );
+        for other in [
+            url.replace("incoming?", "other?"),
+            url.split('?').next().unwrap().to_owned(),
+        ] {
+            let status = send(&other, "image/png", content.clone()).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{other}");
+        }
+        assert_eq!(
+            http.get(url).send().await.unwrap().status(),
+            StatusCode::FORBIDDEN
+        );
+        assert!(store.stat(&key).await.unwrap().is_none());
+    }
+    assert_eq!(
+        send(&intake.url, "image/png", content.clone()).await,
+        StatusCode::OK
+    );
+    let stat = store.stat(&key).await.unwrap().unwrap();
+    assert_eq!((stat.size, stat.mime.as_str()), (3_000, "image/png"));
+    let blob = store.open(&key, None).await.unwrap().unwrap();
+    assert_eq!(contract::read(blob).await, content);
+
+    if checks {
+        let short = store
+            .intake(&key, "image/png", 3_000, Duration::from_secs(1))
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        assert_eq!(
+            send(&short.url, "image/png", content).await,
+            StatusCode::FORBIDDEN
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_checks_signatures_takes_in_what_was_signed() {
+    intakes_take_what_was_signed(&Local::start().await, true).await;
+}
+
+#[tokio::test]
+async fn a_store_like_aws_takes_in_what_was_signed() {
+    intakes_take_what_was_signed(&Moto::start().await, false).await;
+}

@@ -8,8 +8,9 @@ use super::{
     dialect::{Dialect, wait},
     events,
     query::{Connection, Row, query},
-    rows,
+    removals, rows,
     rows::{ATTEMPT, JOB, STEP},
+    uploads,
     values::{Bind, Json, to_json},
 };
 use crate::{
@@ -32,6 +33,10 @@ impl Database {
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
+                let project_is_deleted = match new.job.project {
+                    Some(id) => removals::lock_project(connection, new.job.owner, id).await?,
+                    None => false,
+                };
                 let inserted = query(
                     "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
                      idempotency_key, request_hash, deadline, created_at) \
@@ -57,6 +62,11 @@ impl Database {
                 for step in &new.steps {
                     insert_step(connection, step).await?;
                 }
+                let job = &new.job;
+                if project_is_deleted {
+                    removals::discard_job(connection, job.id).await?;
+                }
+                uploads::note_job(connection, job.owner, &job.input.uploads()).await?;
                 let (events, _) =
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
@@ -208,7 +218,7 @@ impl Database {
             .collect()
     }
 
-    /// The published files of jobs, oldest first.
+    /// The published files of jobs, oldest first; of a job whose files were withdrawn, none.
     ///
     /// # Errors
     /// When the database fails.
@@ -219,7 +229,9 @@ impl Database {
         let ids = placeholders(jobs.len());
         let sql = format!(
             "SELECT id, job_id, role, key, mime, size, sha256, duration_ms, width, height \
-             FROM media WHERE job_id IN ({ids}) ORDER BY id"
+             FROM media WHERE job_id IN ({ids}) AND EXISTS (SELECT 1 FROM jobs \
+             WHERE jobs.id = media.job_id AND jobs.discarded_at IS NULL \
+             AND jobs.files_removed_at IS NULL) ORDER BY id"
         );
         let mut query = query(AssertSqlSafe(sql));
         for id in jobs {
@@ -563,7 +575,8 @@ async fn decide(
         .rows_affected(),
         OwnerDecision::Retry { from, deadline, .. } => query(
             "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
-                 cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2",
+                 cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2 \
+                 AND discarded_at IS NULL AND files_removed_at IS NULL",
         )
         .bind(id.uuid())
         .bind(from.as_str())

@@ -15,8 +15,10 @@ mod plugins;
 mod postgres;
 mod projects;
 mod query;
+mod removals;
 mod roles;
 mod rows;
+mod uploads;
 mod values;
 
 use std::path::PathBuf;
@@ -24,6 +26,7 @@ use std::path::PathBuf;
 pub use database::Database;
 pub use plugins::{InUse, InstallError, Installer};
 pub use postgres::{Options as PostgresOptions, migrate as migrate_postgres};
+pub use removals::Removal;
 
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use super::{
     Database, Error,
     database::Scope,
     jobs::placeholders,
-    query::{Row, query},
-    rows,
+    query::{Connection, Row, query},
+    removals, rows, uploads,
     values::{Json, to_json},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     jobs::store::Page,
     projects::Project,
     time::Timestamp,
+    uploads::all_referred,
 };
 
 const PROJECT: &str = "id, owner_id, name, product_name, product_description, product_images, \
@@ -54,8 +55,10 @@ impl Database {
                 .bind(to_json(&new.product_images)?)
                 .bind(new.created_at)
                 .bind(new.updated_at)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?;
+                let named = all_referred(&new.product_images);
+                uploads::note_use(connection, new.owner, &named).await?;
                 Ok(new)
             })
         })
@@ -69,6 +72,7 @@ impl Database {
     pub async fn update_project(&self, project: Project) -> Result<bool, Error> {
         self.write(Scope::User(project.owner), move |connection| {
             Box::pin(async move {
+                let mut images = images_of(connection, project.owner, project.id).await?;
                 let written = query(
                     "UPDATE projects SET name = $3, product_name = $4, product_description = $5, \
                      product_images = $6, updated_at = $7 \
@@ -81,16 +85,19 @@ impl Database {
                 .bind(&project.product_description)
                 .bind(to_json(&project.product_images)?)
                 .bind(project.updated_at)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?
                 .rows_affected();
+                images.extend(project.product_images);
+                uploads::note_use(connection, project.owner, &all_referred(&images)).await?;
                 Ok(written > 0)
             })
         })
         .await
     }
 
-    /// Marks a project as deleted; false when it is not there.
+    /// Marks a project as deleted, and withdraws the files of its jobs; false when it is not
+    /// there.
     ///
     /// # Errors
     /// When the database fails.
@@ -102,6 +109,7 @@ impl Database {
     ) -> Result<bool, Error> {
         self.write(Scope::User(owner), move |connection| {
             Box::pin(async move {
+                let images = images_of(connection, owner, id).await?;
                 let written = query(
                     "UPDATE projects SET deleted_at = $3 \
                      WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL",
@@ -109,10 +117,15 @@ impl Database {
                 .bind(id.uuid())
                 .bind(owner.uuid())
                 .bind(now)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?
                 .rows_affected();
-                Ok(written > 0)
+                if written == 0 {
+                    return Ok(false);
+                }
+                removals::discard_jobs(connection, owner, id).await?;
+                uploads::note_use(connection, owner, &all_referred(&images)).await?;
+                Ok(true)
             })
         })
         .await
@@ -189,4 +202,25 @@ impl Database {
         let items = rows.iter().map(project).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(items, first))
     }
+}
+
+/// The pictures of a project, which is locked from here on.
+async fn images_of(
+    connection: &mut Connection,
+    owner: UserId,
+    id: ProjectId,
+) -> Result<Vec<String>, Error> {
+    let lock = connection.dialect().lock;
+    let row = query(AssertSqlSafe(format!(
+        "SELECT product_images FROM projects WHERE id = $1 AND owner_id = $2 {lock}"
+    )))
+    .bind(id.uuid())
+    .bind(owner.uuid())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else {
+        return Ok(Vec::new());
+    };
+    row.try_get::<Json>("product_images")?
+        .read("product images")
 }

@@ -141,7 +141,10 @@ impl Roles {
             format!("REVOKE INSERT, UPDATE ON {INSTALLED} FROM {both}"),
             format!("REVOKE UPDATE ON events, media, callbacks, installation FROM {both}"),
             format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
-            format!("REVOKE ALL ON callbacks FROM {}", quote(&self.users)),
+            format!(
+                "REVOKE ALL ON callbacks, removals, chores FROM {}",
+                quote(&self.users)
+            ),
             format!("REVOKE ALL ON _sqlx_migrations FROM {both}"),
             // Whoever connects looks whether the tables are up to date.
             format!("GRANT USAGE ON SCHEMA {schema} TO {}", quote(user)),

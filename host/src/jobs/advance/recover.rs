@@ -109,7 +109,7 @@ impl Advance {
             now.since(attempt.submitted_at) < Duration::from_secs(u64::from(hours) * 3_600)
         });
         if replays {
-            let outcome = self.call(held, &provider, &request, attempt.id).await;
+            let outcome = self.call(held, work, &provider, &request, attempt.id).await;
             match decide::judge_submission(&outcome) {
                 // These speak of this attempt itself: the vendor answers the same key with
                 // the first answer.

@@ -120,7 +120,7 @@ impl Advance {
                 cancel_requested: false,
             } => {}
         }
-        let outcome = self.call(held, &provider, &request, attempt.id).await;
+        let outcome = self.call(held, work, &provider, &request, attempt.id).await;
         tracing::info!(
             job = %attempt.job, attempt = %attempt.id, provider = %attempt.provider,
             requests = outcome.trace.requests, sent = outcome.trace.sent,
@@ -449,13 +449,17 @@ impl Advance {
     pub(super) async fn call(
         &self,
         held: &mut Held,
+        work: &Work,
         provider: &Provider,
         request: &PaidRequest,
         attempt: AttemptId,
     ) -> Outcome<Submission> {
         let (text, mut written) = mpsc::unbounded_channel();
         let call = Call {
-            assets: Arc::new(self.assets(held.step.job)),
+            assets: Arc::new(
+                self.assets(held.step.job)
+                    .with_uploads(work.job.input.uploads()),
+            ),
             text: matches!(request, PaidRequest::Script(_)).then_some(text),
             label: format!("{} {attempt}", held.step.job),
         };

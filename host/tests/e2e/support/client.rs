@@ -8,10 +8,22 @@ use serde_json::{Value, json};
 use super::{list, live::Live, text, until};
 
 /// The documents that are shipped for clients.
-const DOCUMENTS: [(&str, &str); 10] = [
+const DOCUMENTS: [(&str, &str); 13] = [
     (
         "CancelJob",
         include_str!("../../../../graphql/operations/CancelJob.graphql"),
+    ),
+    (
+        "CompleteUpload",
+        include_str!("../../../../graphql/operations/CompleteUpload.graphql"),
+    ),
+    (
+        "CreateUpload",
+        include_str!("../../../../graphql/operations/CreateUpload.graphql"),
+    ),
+    (
+        "DeleteProject",
+        include_str!("../../../../graphql/operations/DeleteProject.graphql"),
     ),
     (
         "CreateProject",
@@ -248,6 +260,12 @@ impl Client {
             request = request.header(*name, *value);
         }
         request.send().await.expect("the server answers")
+    }
+
+    /// Sends a body to a link, without being signed in; the status.
+    pub(crate) async fn put(&self, link: &str, mime: &str, body: Vec<u8>) -> StatusCode {
+        let request = self.http.put(link).header("content-type", mime).body(body);
+        request.send().await.expect("the server answers").status()
     }
 
     /// JSON below the server's address.

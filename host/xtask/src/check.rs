@@ -205,6 +205,8 @@ fn lock_file_is_committed(root: &Path) -> anyhow::Result<Tally> {
 
 /// Suites of the whole server, which run on either set of backends.
 const WHOLE_SERVER: &str = "binary(e2e) + binary(graphql)";
+/// Tests of several nodes, which are on servers whatever is asked for: once is enough.
+const CLUSTERS: &str = "binary(e2e) & test(/^cluster::/)";
 
 /// What the whole server runs on in its tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,10 +230,15 @@ fn tests(root: &Path, backend: Backend, filters: &[String]) -> anyhow::Result<Ta
     cargo.env("GENVID_TEST_POSTGRES_PORT", servers.postgres.to_string());
     match backend {
         Backend::Embedded => cargo.env("GENVID_TEST_BACKEND", "embedded"),
-        Backend::Servers => cargo
-            .env("GENVID_TEST_BACKEND", "servers")
-            .args(["--filterset", WHOLE_SERVER]),
+        Backend::Servers => cargo.env("GENVID_TEST_BACKEND", "servers"),
     };
+    if filters.is_empty() {
+        let wanted = match backend {
+            Backend::Embedded => format!("not ({CLUSTERS})"),
+            Backend::Servers => WHOLE_SERVER.to_owned(),
+        };
+        cargo.args(["--filterset", &wanted]);
+    }
     cargo.args(filters);
     let (success, output) = followed(&mut cargo)?;
     Ok(judged(success, nextest_summary(&output)))

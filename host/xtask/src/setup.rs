@@ -171,6 +171,15 @@ fn servers(root: &Path) -> Vec<Missing> {
             why: "tests run with Redis between nodes".to_owned(),
         });
     }
+    let clocks = ["x86_64-linux-gnu", "aarch64-linux-gnu"].map(|machine| {
+        PathBuf::from(format!("/usr/lib/{machine}/faketime/libfaketimeMT.so.1")).is_file()
+    });
+    if !clocks.contains(&true) {
+        missing.push(Missing {
+            packages: vec!["libfaketime"],
+            why: "tests show nodes different times".to_owned(),
+        });
+    }
     if !has_pip(root) {
         missing.push(Missing {
             packages: vec!["python3-pip"],

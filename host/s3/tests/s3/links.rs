@@ -254,7 +254,7 @@ async fn intakes_take_what_was_signed(server: &impl Server, checks: bool) {
 
 #[tokio::test]
 async fn a_store_that_checks_signatures_takes_in_what_was_signed() {
-    intakes_take_what_was_signed(&Local::start().await, true).await;
+    intakes_take_what_was_signed(&ObjectStore::start().await.unwrap(), true).await;
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ const CODE_RULES: [Rule; 6] = [
     },
     Rule {
         words: &["use redis::"],
-        allowed: &["host/src/adapters/redis/", TIDY],
+        allowed: &["host/src/adapters/redis/", "host/testing/", TIDY],
         message: "only host/src/adapters/redis knows redis: use the port in front of it",
     },
     Rule {

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fs, mem};
@@ -263,10 +263,10 @@ impl BlobStore for FolderStore {
         blocking(move || inner.remove(&key)).await
     }
 
-    async fn materialize(&self, key: &Key, _scratch: &Path) -> Result<PathBuf, Error> {
+    async fn local(&self, key: &Key) -> Result<Option<PathBuf>, Error> {
         let (inner, key) = (self.inner.clone(), key.clone());
         blocking(move || match inner.find(&key)? {
-            Some(found) => Ok(found.content),
+            Some(found) => Ok(Some(found.content)),
             None => Err(not_found(&key).into()),
         })
         .await

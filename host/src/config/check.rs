@@ -32,6 +32,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("media.link_minutes", 1, 10_080),
     ("media.max_mib", 1, 65_536),
     ("media.studio_concurrency", 1, 64),
+    ("media.studio_looks", 1, 64),
     ("media.studio_threads", 1, 64),
     ("media.studio_minutes", 1, 240),
     ("media.studio_memory_mib", 512, 65_536),

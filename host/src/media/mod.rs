@@ -13,7 +13,10 @@ use genvid_media::{Key, Signer, links::Disposition};
 use genvid_s3::S3Store;
 
 pub use assets::JobAssets;
-pub use fetch::{Fetched, StoreError, keep_file, keep_text, keep_url, probe_kind, saved_asset};
+pub use fetch::{
+    Fetched, StoreError, keep_file, keep_text, keep_url, probe_kind, saved_asset, source,
+    stored_text,
+};
 
 /// Makes links to files.
 #[derive(Clone)]

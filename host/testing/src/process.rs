@@ -133,15 +133,11 @@ impl Server {
                 }
             };
             let _ = started.send(Ok(()));
-            loop {
-                match stopped.recv_timeout(std::time::Duration::from_millis(100)) {
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        if let Ok(Some(status)) = child.try_wait() {
-                            let _ = end.send(status.to_string());
-                            return;
-                        }
-                    }
-                    Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            let look = std::time::Duration::from_millis(100);
+            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(look) {
+                if let Ok(Some(status)) = child.try_wait() {
+                    let _ = end.send(status.to_string());
+                    return;
                 }
             }
             kill(&mut child, signal);

@@ -422,6 +422,7 @@ async fn open_studio(settings: &Settings, scratch: PathBuf) -> anyhow::Result<St
     .await?;
     let options = StudioOptions {
         concurrency: settings.media.studio_concurrency,
+        looks: settings.media.studio_looks,
         threads: settings.media.studio_threads,
         time_limit: Duration::from_secs(settings.media.studio_minutes * 60),
         memory_limit_mib: settings.media.studio_memory_mib,

@@ -4,14 +4,12 @@
 //! must pass.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
-use tokio::io::AsyncWriteExt as _;
 
 use crate::key::Key;
 
@@ -221,25 +219,11 @@ pub trait BlobStore: Send + Sync {
         most: usize,
     ) -> Result<Vec<Listed>, Error>;
 
-    /// A local file with the blob's content, for tools such as ffmpeg. It must not be changed.
-    /// An adapter without local files copies into `scratch`, which the caller removes.
-    async fn materialize(&self, key: &Key, scratch: &Path) -> Result<PathBuf, Error> {
-        let Some(blob) = self.open(key, None).await? else {
-            return Err(not_found(key).into());
-        };
-        // The tools recognise content, not names; the name's end is kept for people.
-        let path = scratch.join(format!(
-            "{}-{}",
-            uuid::Uuid::new_v4().simple(),
-            key.file_name()
-        ));
-        let mut file = tokio::fs::File::create_new(&path).await?;
-        let mut body = blob.body;
-        while let Some(chunk) = body.try_next().await? {
-            file.write_all(&chunk).await?;
-        }
-        file.flush().await?;
-        Ok(path)
+    /// The local file that holds the blob's content, in a store that has one: tools such as
+    /// ffmpeg read it there. It must not be changed. `None` in a store without local files;
+    /// an [`io::ErrorKind::NotFound`] when there is no such blob in one that has them.
+    async fn local(&self, _key: &Key) -> Result<Option<PathBuf>, Error> {
+        Ok(None)
     }
 }
 

@@ -368,10 +368,10 @@ impl BlobStore for FolderStore {
         .await
     }
 
-    async fn materialize(&self, key: &Key, _scratch: &Path) -> Result<PathBuf, Error> {
+    async fn local(&self, key: &Key) -> Result<Option<PathBuf>, Error> {
         let (inner, key) = (self.inner.clone(), key.clone());
         blocking(move || match inner.find(&key)? {
-            Some(found) => Ok(found.content),
+            Some(found) => Ok(Some(found.content)),
             None => Err(not_found(&key).into()),
         })
         .await

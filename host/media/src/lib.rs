@@ -7,10 +7,11 @@
 //! - [`ffmpeg`] runs ffmpeg and ffprobe under limits: probe, verify, compose, thumbnail.
 //! - [`subtitles`] turns word timings into cues, SRT and WebVTT.
 //!
-//! Architecture invariant: this package knows nothing of jobs, users, HTTP servers or
-//! databases. Every byte that it reads may come from a stranger.
+//! Architecture invariant: this package knows nothing of jobs, users, the server's HTTP or
+//! databases. The one port that it opens is for the programs that it runs itself. Every byte that it reads may come from a stranger.
 
 pub mod blob;
+mod door;
 pub mod ffmpeg;
 pub mod folder;
 pub mod key;

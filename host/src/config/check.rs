@@ -39,6 +39,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("media.orphan_hours", 1, 720),
     ("media.sweep_seconds", 1, 3_600),
     ("media.studio_concurrency", 1, 64),
+    ("media.studio_looks", 1, 64),
     ("media.studio_threads", 1, 64),
     ("media.studio_minutes", 1, 240),
     ("media.studio_memory_mib", 512, 65_536),
@@ -443,8 +444,15 @@ mod tests {
             assert_eq!(problems.len(), 1, "{problems:?}");
             assert!(problems[0].message.contains("DATABASE_URL"), "{problems:?}");
             let shared = format!("{text}\n[database]\nurl = 'postgres://genvid@localhost/genvid'");
+            let shared = format!("{shared}\n[media]\nfolder_is_shared = true");
             with(&shared).expect("good");
         }
+        let apart = "[server]\nrole = 'api'\n[database]\nurl = 'postgres://genvid@here/genvid'";
+        let problems = with(apart).expect_err("refused").0;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].key, "media.store");
+        let bucket = format!("{apart}\n[media]\nstore = 's3'\ns3.bucket = 'films'");
+        with(&bucket).expect("good");
         let secret =
             "[database]\nurl = 'postgres://localhost/a'\n[redis]\nurl = 'http://:hush@here'";
         let problems = with(secret).expect_err("refused");

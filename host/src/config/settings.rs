@@ -167,8 +167,10 @@ pub struct Media {
     pub ffmpeg: PathBuf,
     /// Path of ffprobe; empty: from PATH.
     pub ffprobe: PathBuf,
-    /// ffmpeg runs at a time.
+    /// Films and pictures made at a time.
     pub studio_concurrency: usize,
+    /// Files looked at at a time, besides those.
+    pub studio_looks: usize,
     /// Threads of one run.
     pub studio_threads: u32,
     /// Longest run.

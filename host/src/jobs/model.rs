@@ -431,6 +431,10 @@ pub enum StepOutput {
         subtitles: Option<StoredFile>,
         /// Is the spoken text heard in the film?
         voiced: bool,
+        /// Does the film play in browsers as it is? If nobody looked, it counts as one that
+        /// does not.
+        #[serde(default)]
+        plays: bool,
     },
     /// Of `Compose`.
     Compose {

@@ -77,6 +77,19 @@ impl PaidRequest {
     }
 }
 
+/// A film as a provider made it.
+#[derive(Debug, Clone, Copy)]
+pub struct Film<'a> {
+    /// The film.
+    pub file: &'a StoredFile,
+    /// Its subtitles, if the provider made any.
+    pub subtitles: Option<&'a StoredFile>,
+    /// Is the spoken text heard in it?
+    pub voiced: bool,
+    /// Does it play in browsers as it is?
+    pub plays: bool,
+}
+
 /// What the earlier steps of a job left.
 #[derive(Debug, Default)]
 pub struct Materials<'a> {
@@ -86,8 +99,8 @@ pub struct Materials<'a> {
     pub voice: Option<&'a StoredFile>,
     /// When each word is spoken.
     pub words: Option<&'a [genvid_media::subtitles::Word]>,
-    /// The film as the provider made it, its subtitles, and whether it is voiced.
-    pub film: Option<(&'a StoredFile, Option<&'a StoredFile>, bool)>,
+    /// The film as the provider made it.
+    pub film: Option<Film<'a>>,
     /// The film to publish, and its subtitles.
     pub composed: Option<(&'a StoredFile, Option<&'a StoredFile>)>,
     /// The still picture.
@@ -110,8 +123,14 @@ impl<'a> Materials<'a> {
                     film,
                     subtitles,
                     voiced,
+                    plays,
                 } => {
-                    materials.film = Some((film, subtitles.as_ref(), *voiced));
+                    materials.film = Some(Film {
+                        file: film,
+                        subtitles: subtitles.as_ref(),
+                        voiced: *voiced,
+                        plays: *plays,
+                    });
                 }
                 StepOutput::Compose { film, subtitles } => {
                     materials.composed = Some((film, subtitles.as_ref()));

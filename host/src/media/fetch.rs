@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use genvid_media::{
     BlobStore, Key,
-    ffmpeg::{Probe, Studio},
+    ffmpeg::{Probe, Source, Studio},
 };
 use genvid_runtime::{FetchError, Plugin};
 
@@ -38,8 +38,18 @@ pub enum StoreError {
 pub struct Fetched {
     /// Its row to be.
     pub file: StoredFile,
-    /// What it is, for films, sound and pictures.
-    pub probe: Option<Probe>,
+    /// What it is.
+    pub probe: Probe,
+}
+
+impl From<genvid_media::ffmpeg::Error> for StoreError {
+    fn from(error: genvid_media::ffmpeg::Error) -> Self {
+        if error.is_final() {
+            Self::Unusable(error.to_string())
+        } else {
+            Self::Host(error.to_string())
+        }
+    }
 }
 
 impl From<genvid_media::blob::Error> for StoreError {
@@ -121,6 +131,37 @@ pub async fn keep_file(
     Ok(described(file(writer.finish().await?), probe))
 }
 
+/// A stored file, for the studio to read.
+///
+/// # Errors
+/// `Host` when its key is none.
+pub fn source(blobs: &Arc<dyn BlobStore>, file: &StoredFile) -> Result<Source, StoreError> {
+    Ok(Source::Stored(Arc::clone(blobs), key_of(file)?))
+}
+
+/// The text of a stored file of at most `most` bytes.
+///
+/// # Errors
+/// `Unusable` when it is longer, not there or not UTF-8.
+pub async fn stored_text(
+    blobs: &Arc<dyn BlobStore>,
+    file: &StoredFile,
+    most: u64,
+) -> Result<String, StoreError> {
+    let gone = || StoreError::Unusable("the text is not there any more".to_owned());
+    let mut blob = blobs.open(&key_of(file)?, None).await?.ok_or_else(gone)?;
+    if blob.size > most {
+        let why = format!("a text of {} bytes, at most {most} are read", blob.size);
+        return Err(StoreError::Unusable(why));
+    }
+    let mut text = Vec::new();
+    while let Some(chunk) = blob.body.next().await {
+        let chunk = chunk.map_err(|error| StoreError::Host(error.to_string()))?;
+        text.extend_from_slice(&chunk);
+    }
+    String::from_utf8(text).map_err(|error| StoreError::Unusable(error.to_string()))
+}
+
 /// Checks that a stored film, sound or picture is what its media type says and can be
 /// played, and notes its measures.
 ///
@@ -131,21 +172,10 @@ pub async fn probe_kind(
     blobs: &Arc<dyn BlobStore>,
     stored: StoredFile,
 ) -> Result<Fetched, StoreError> {
-    let scratch = tempfile::tempdir().map_err(|error| StoreError::Host(error.to_string()))?;
-    let key = Key::parse(&stored.key).map_err(|error| StoreError::Host(error.to_string()))?;
-    let path = blobs.materialize(&key, scratch.path()).await?;
-    let probe = studio.verify(&path, &stored.mime).await.map_err(|error| {
-        if error.is_final() {
-            StoreError::Unusable(error.to_string())
-        } else {
-            StoreError::Host(error.to_string())
-        }
-    })?;
+    let film = source(blobs, &stored)?;
+    let probe = studio.verify(film, &stored.mime).await?;
     let file = described(stored, &probe);
-    Ok(Fetched {
-        file,
-        probe: Some(probe),
-    })
+    Ok(Fetched { file, probe })
 }
 
 /// What the store knows of an asset that a plugin saved. Part of a larger answer is saved
@@ -181,6 +211,10 @@ pub async fn saved_asset(
         writer.write(chunk.map_err(host)?).await.map_err(host)?;
     }
     Ok(file(writer.finish().await?))
+}
+
+fn key_of(file: &StoredFile) -> Result<Key, StoreError> {
+    Key::parse(&file.key).map_err(|error| StoreError::Host(error.to_string()))
 }
 
 fn new_key(job: JobId) -> Result<Key, StoreError> {

@@ -18,7 +18,10 @@ use genvid_media::{
 use genvid_s3::S3Store;
 
 pub use assets::JobAssets;
-pub use fetch::{Fetched, StoreError, keep_file, keep_text, keep_url, probe_kind, saved_asset};
+pub use fetch::{
+    Fetched, StoreError, keep_file, keep_text, keep_url, probe_kind, saved_asset, source,
+    stored_text,
+};
 pub use sweep::{Retention, Sweep, Swept, is_withdrawn};
 
 use crate::{ids::UploadId, uploads::picture_key};

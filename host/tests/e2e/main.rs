@@ -20,6 +20,7 @@ mod lifecycle;
 mod load;
 mod lost_answers;
 mod media_faults;
+mod pass_through;
 mod realtime;
 mod refusals;
 mod repeats;

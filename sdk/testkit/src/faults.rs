@@ -49,7 +49,7 @@ pub struct Fault {
     /// `webhook_late`. With any other fault: a wait before it.
     #[serde(default, alias = "delay_ms", skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
-    /// Size of `huge` (default 128 MiB); where `truncated` and `stream_breaks` cut
+    /// Size of `huge` and of `padded` (default 128 MiB); where `truncated` and `stream_breaks` cut
     /// (default: half of the body, half of the text).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -199,6 +199,10 @@ pub enum FaultKind {
     Truncated,
     /// The answer does not end for a long time.
     Huge,
+    /// A film comes whole, and behind it an empty box up to `bytes` in all (default 128 MiB):
+    /// large, and as playable as before. Only whole answers (200) of MP4 are padded, and only
+    /// if there is room for the box's head.
+    Padded,
     /// The answer drips over `delayMs` (default 10,000).
     Slow,
     /// The answer has no body.

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 
 use crate::{
     call::Call,
@@ -16,6 +16,9 @@ use crate::{
     gate::{Cut, Face},
     refusal::Refusal,
 };
+
+/// Size of answers that are made large, if the fault does not say.
+const LARGE: u64 = 128 * 1024 * 1024;
 
 fn wait(fault: &Fault, default: u64) -> Duration {
     Duration::from_millis(fault.delay_ms.unwrap_or(default))
@@ -120,9 +123,10 @@ pub(crate) async fn after(
                 }
             }
             FaultKind::Huge => {
-                let size = fault.bytes.unwrap_or(128 * 1024 * 1024);
+                let size = fault.bytes.unwrap_or(LARGE);
                 response = replaced(response, huge(size));
             }
+            FaultKind::Padded => response = padded(response, fault.bytes.unwrap_or(LARGE)),
             FaultKind::Truncated => response = truncated(response, fault.bytes).await,
             FaultKind::Slow => response = slow(response, wait(fault, 10_000)).await,
             FaultKind::EchoCredential => {
@@ -147,13 +151,48 @@ fn replaced(response: Response, body: Body) -> Response {
 }
 
 fn huge(size: u64) -> Body {
-    let chunk = Bytes::from(vec![b' '; 64 * 1024]);
+    Body::from_stream(run_of(b' ', size).map(Ok::<_, std::io::Error>))
+}
+
+/// `size` times the same byte, without holding them.
+fn run_of(byte: u8, size: u64) -> impl Stream<Item = Bytes> + Send + 'static {
+    let chunk = Bytes::from(vec![byte; 64 * 1024]);
     let length = chunk.len() as u64;
-    Body::from_stream(stream::iter((0..size.div_ceil(length)).map(move |index| {
+    stream::iter((0..size.div_ceil(length)).map(move |index| {
         let rest = size - index * length;
         let end = usize::try_from(rest.min(length)).unwrap_or(chunk.len());
-        Ok::<_, std::io::Error>(chunk.slice(..end))
-    })))
+        chunk.slice(..end)
+    }))
+}
+
+/// A film with a free space box behind it (ISO/IEC 14496-12, sections 4.2 and 8.1.2: a size of
+/// 1 says that the true one follows the type in 64 bits). Players skip it.
+fn padded(response: Response, size: u64) -> Response {
+    const HEAD: u64 = 16;
+    let header = |name| response.headers().get(name)?.to_str().ok();
+    let film: Option<u64> = header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let is_film = header(header::CONTENT_TYPE).is_some_and(|mime| mime.starts_with("video/mp4"));
+    let Some(space) = film
+        .filter(|_| is_film && response.status() == StatusCode::OK)
+        .and_then(|film| size.checked_sub(film))
+        .filter(|space| *space >= HEAD)
+    else {
+        return response;
+    };
+    let mut head = Vec::from(1_u32.to_be_bytes());
+    head.extend_from_slice(b"free");
+    head.extend_from_slice(&space.to_be_bytes());
+    let (mut parts, film) = response.into_parts();
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    let space = stream::once(async { Bytes::from(head) })
+        .chain(run_of(0, space - HEAD))
+        .map(Ok::<_, axum::Error>);
+    Response::from_parts(
+        parts,
+        Body::from_stream(film.into_data_stream().chain(space)),
+    )
 }
 
 async fn collected(response: Response) -> (axum::http::response::Parts, Bytes) {

@@ -1,12 +1,12 @@
 //! Film, voice and subtitles become one film.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::plan::{Plan, Sound, Wish};
-use super::studio::{Progress, Studio, blocking, input, is_deliverable, link, place};
-use super::{Aspect, Error, Fit, Probe, ass};
+use super::source::Opened;
+use super::studio::{Made, Progress, Studio, blocking, is_deliverable};
+use super::{Aspect, Error, Fit, Probe, Source, ass};
 use crate::subtitles::{Cue, to_srt};
 
 /// Names inside the run's own folder, so that no path has to be escaped for a filter.
@@ -47,9 +47,9 @@ pub enum Subtitles {
 #[derive(Clone, Debug)]
 pub struct Composition {
     /// The film; its first track of pictures is used.
-    pub film: PathBuf,
+    pub film: Source,
     /// Spoken over the film.
-    pub voice: Option<PathBuf>,
+    pub voice: Option<Source>,
     /// Keep the film's own sound: as it is without a voice, at a quarter of its volume with
     /// one. Otherwise the film is treated as silent.
     pub keep_film_sound: bool,
@@ -61,14 +61,13 @@ pub struct Composition {
     pub fit: Fit,
     /// Cut the result after so many seconds.
     pub max_seconds: Option<u32>,
-    /// Where the result goes: MP4, H.264 and AAC, index first. Replaced if it is there, in
-    /// one step, and only by a finished film.
-    pub out: PathBuf,
 }
 
 /// A finished film.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Composed {
+    /// The film: MP4, H.264 and AAC, index first.
+    pub film: Made,
     /// What it is.
     pub probe: Probe,
     /// Whether its pictures were copied without loss instead of encoded anew.
@@ -86,15 +85,17 @@ impl Studio {
         composition: Composition,
         mut progress: impl FnMut(f32) + Send,
     ) -> Result<Composed, Error> {
-        let folder = self.folder().await?;
-        link(&composition.film, folder.path(), FILM).await?;
-        let film = self.measure(FILM, folder.path()).await?;
-        let voice = match &composition.voice {
+        let turn = self.turn_to_make().await?;
+        let folder = turn.folder();
+        let film_file = composition.film.open(folder, FILM).await?;
+        let film = self.measure(&film_file, folder).await?;
+        let (voice_file, voice) = match &composition.voice {
             Some(voice) => {
-                link(voice, folder.path(), VOICE).await?;
-                Some(self.measure(VOICE, folder.path()).await?)
+                let file = voice.open(folder, VOICE).await?;
+                let voice = self.measure(&file, folder).await?;
+                (Some(file), Some(voice))
             }
-            None => None,
+            None => (None, None),
         };
         let wish = Wish {
             aspect: composition.aspect,
@@ -118,15 +119,16 @@ impl Studio {
             _ => None,
         };
         if let Some((name, content)) = side_file {
-            let path = folder.path().join(name);
+            let path = folder.join(name);
             blocking(move || std::fs::write(path, content)).await?;
         }
 
-        let arguments = arguments(&composition, &plan, self.options().threads);
+        let read: Vec<&Opened> = [&film_file].into_iter().chain(&voice_file).collect();
+        let arguments = arguments(&composition, &plan, &read, self.options().threads);
         let (mut reader, mut told) = (Progress::default(), 0.0_f32);
         let whole = (plan.duration_ms * 1000) as f32;
         let said = self
-            .ffmpeg(arguments, folder.path(), &mut |piece| {
+            .ffmpeg(&read, arguments, folder, &mut |piece| {
                 reader.read(piece, &mut |time| {
                     let fraction = (time as f32 / whole).clamp(0.0, 1.0);
                     if fraction > told {
@@ -137,8 +139,7 @@ impl Studio {
             })
             .await?;
 
-        let result = folder.path().join(RESULT);
-        let probe = self.probe_in(RESULT, folder.path()).await?;
+        let probe = self.probe_in(&Opened::Local(RESULT), folder).await?;
         let off = probe.duration_ms.abs_diff(plan.duration_ms);
         if !is_deliverable(&probe) || off > TOLERANCE_MS {
             return Err(Error::Failed {
@@ -152,7 +153,6 @@ impl Studio {
                 detail: said.stderr,
             });
         }
-        place(result, composition.out).await?;
         if told < 1.0 {
             progress(1.0);
         }
@@ -161,6 +161,7 @@ impl Studio {
             tracing::warn!("{warning}");
         }
         Ok(Composed {
+            film: turn.made(RESULT),
             probe,
             pictures_copied: plan.video.is_none(),
             warnings,
@@ -179,19 +180,19 @@ fn within(cues: &[Cue], duration_ms: u64) -> Vec<Cue> {
         .collect()
 }
 
-fn arguments(what: &Composition, plan: &Plan, threads: u32) -> Vec<OsString> {
+/// `read` is the film, and the voice if there is one.
+fn arguments(what: &Composition, plan: &Plan, read: &[&Opened], threads: u32) -> Vec<OsString> {
     let mut arguments = Vec::new();
     let repeat: &[&str] = if plan.repeat {
         &["-stream_loop", "-1"]
     } else {
         &[]
     };
-    arguments.extend(input(FILM, repeat, threads));
-    let mut inputs = 1;
-    if what.voice.is_some() {
-        arguments.extend(input(VOICE, &[], threads));
-        inputs += 1;
+    for (index, file) in read.iter().enumerate() {
+        let options = if index == 0 { repeat } else { &[] };
+        arguments.extend(file.input(options, threads));
     }
+    let inputs = read.len();
     let mut add = |words: &[&str]| arguments.extend(words.iter().copied().map(OsString::from));
     let language = match &what.subtitles {
         Subtitles::Embedded { cues, language } if !cues.is_empty() => {

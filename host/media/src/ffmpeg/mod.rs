@@ -2,14 +2,16 @@
 //!
 //! What comes in is hostile until it has been looked at: every run has a time limit, limits on
 //! memory, processor time and file size, a list of file formats and decoders it may use, no
-//! network, no environment of the server's, and a working folder that is removed whatever
-//! happens. Programs get their arguments as an array; no shell is involved.
+//! network but the one door to a stored blob, no environment of the server's, and a working
+//! folder that is removed whatever happens. Programs get their arguments as an array; no shell
+//! is involved.
 
 mod ass;
 mod compose;
 mod plan;
 mod probe;
 mod process;
+mod source;
 mod studio;
 mod thumbnail;
 mod tools;
@@ -17,7 +19,9 @@ mod tools;
 pub use compose::{Composed, Composition, Subtitles};
 pub use plan::{Aspect, Fit};
 pub use probe::{Audio, Container, MAX_DURATION, MAX_PIXELS, MAX_SIDE, Probe, Video};
-pub use studio::{Studio, StudioOptions};
+pub use source::Source;
+pub use studio::{Made, Studio, StudioOptions};
+pub use thumbnail::Thumbnail;
 pub use tools::Tools;
 
 use std::io;

@@ -157,8 +157,7 @@ impl Plan {
 /// Filters for the pictures, if any are needed, and the size that results.
 fn frame(film: &Video, wish: Wish, hold_ms: Option<u64>) -> (Option<String>, u32, u32) {
     let reframe = !wish.aspect.fits(film.width, film.height);
-    let playable = film.codec == "h264" && film.pixel_format == "yuv420p";
-    if playable && !reframe && !wish.burn && hold_ms.is_none() {
+    if film.is_playable() && !reframe && !wish.burn && hold_ms.is_none() {
         return (None, film.width, film.height);
     }
     let mut filters = Vec::new();

@@ -24,11 +24,12 @@ pub(crate) const DECODERS: &str = "h264,hevc,vp8,vp9,libvpx,libvpx-vp9,av1,libda
     pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_f64le,pcm_u8,pcm_mulaw,pcm_alaw,\
     mov_text,subrip,srt,ass,webvtt";
 
-/// The arguments that must stand before each input file that a stranger made.
-pub(crate) fn guards() -> [&'static str; 6] {
+/// The arguments that must stand before each input file that a stranger made. `protocols` are
+/// ffmpeg's names of the ways on which it may be read.
+pub(crate) fn guards(protocols: &'static str) -> [&'static str; 6] {
     [
         "-protocol_whitelist",
-        "file,pipe",
+        protocols,
         "-format_whitelist",
         DEMUXERS,
         "-codec_whitelist",
@@ -122,6 +123,8 @@ pub struct Probe {
     pub audio: Option<Audio>,
     /// Whether there is a track of subtitles.
     pub subtitles: bool,
+    /// Whether an MP4 says that it is QuickTime's form of it, which not every player takes.
+    pub(crate) quicktime: bool,
 }
 
 /// A track of pictures.
@@ -139,6 +142,13 @@ pub struct Video {
     pub pixel_format: String,
     /// Whether pixels are stored as they are seen: square and not turned.
     pub(crate) plain: bool,
+}
+
+impl Video {
+    /// Whether browsers play these pictures without their being encoded anew.
+    pub(crate) fn is_playable(&self) -> bool {
+        self.codec == "h264" && self.pixel_format == "yuv420p"
+    }
 }
 
 /// A track of sound.
@@ -202,7 +212,25 @@ impl Probe {
             video,
             audio,
             subtitles,
+            quicktime: answer
+                .format
+                .tags
+                .major_brand
+                .is_some_and(|brand| brand.trim() == "qt"),
         })
+    }
+
+    /// Whether a film plays in browsers as it is, with nothing in it that was not asked for:
+    /// an MP4 of H.264 in 4:2:0 and AAC or no sound, without subtitles of its own.
+    pub fn plays_as_it_is(&self) -> bool {
+        let pictures = self.video.as_ref().is_some_and(Video::is_playable);
+        let sound = self.audio.as_ref().is_none_or(|audio| audio.codec == "aac");
+        self.container == Container::Mp4
+            && !self.quicktime
+            && self.duration_ms > 0
+            && pictures
+            && sound
+            && !self.subtitles
     }
 
     /// Whether a file with this content may be called `mime`. Generic names
@@ -272,6 +300,14 @@ struct Answer {
 struct Format {
     format_name: String,
     duration: Option<String>,
+    #[serde(default)]
+    tags: Tags,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tags {
+    major_brand: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

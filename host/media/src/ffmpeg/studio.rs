@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::probe::{Container, guards};
+use super::probe::Container;
 use super::process::{Limits, Run, Said};
-use super::{Error, Probe, Tools};
+use super::source::Opened;
+use super::{Error, Probe, Source, Tools};
 use crate::scratch::{Scratch, WorkFolder};
 
 /// How long looking at a file may take. Reading a film's index needs no more, and files that
@@ -22,8 +23,11 @@ const SUBJECT: &str = "subject";
 /// Settings of a [`Studio`].
 #[derive(Clone, Debug)]
 pub struct StudioOptions {
-    /// How many programs run at a time; the rest wait. At least 1.
+    /// How many films and pictures are made at a time; the rest wait. At least 1.
     pub concurrency: usize,
+    /// How many files are looked at at a time, besides those: looking takes a moment and does
+    /// not wait behind films that take minutes. At least 1.
+    pub looks: usize,
     /// Where programs work. Several processes may share it.
     pub scratch_dir: PathBuf,
     /// Longest single run of a program, waiting for its turn not counted.
@@ -42,10 +46,11 @@ pub struct StudioOptions {
 }
 
 impl StudioOptions {
-    /// Defaults: 2 at a time, 15 minutes, 2 GiB of memory, 2 GiB of output, 2 threads.
+    /// Defaults: 2 made and 4 looked at at a time, 15 minutes, 2 GiB of memory, 2 GiB of output, 2 threads.
     pub fn new(scratch_dir: impl Into<PathBuf>) -> Self {
         Self {
             concurrency: 2,
+            looks: 4,
             scratch_dir: scratch_dir.into(),
             time_limit: Duration::from_secs(15 * 60),
             memory_limit_mib: 2048,
@@ -66,8 +71,49 @@ pub struct Studio {
 struct Inner {
     tools: Tools,
     options: StudioOptions,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
     scratch: Scratch,
+}
+
+/// Leave to run programs, one after the other, and the folder that they work in. Neither is
+/// there without the other: what waits for its turn has nothing on the disk.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    // First: the folder goes before somebody else's turn comes.
+    folder: WorkFolder,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Where programs work in this turn.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends with a file that was made in the folder.
+    pub(crate) fn made(self, name: &str) -> Made {
+        Made {
+            path: self.folder().join(name),
+            _turn: self,
+        }
+    }
+}
+
+/// A file of a studio's making, in its scratch folder. The turn in which it was made lasts
+/// until this is dropped, and the file with it, so that finished films that wait to be taken
+/// away are bounded as films in the making are.
+#[derive(Debug)]
+pub struct Made {
+    path: PathBuf,
+    _turn: Turn,
+}
+
+impl Made {
+    /// Where it is until this is dropped.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Studio {
@@ -75,12 +121,14 @@ impl Studio {
     pub async fn new(tools: Tools, options: StudioOptions) -> Result<Self, Error> {
         let parent = options.scratch_dir.clone();
         let scratch = blocking(move || Scratch::open(&parent)).await?;
-        let turns = Semaphore::new(options.concurrency.max(1));
+        let turns = Arc::new(Semaphore::new(options.concurrency.max(1)));
+        let looks = Arc::new(Semaphore::new(options.looks.max(1)));
         Ok(Self {
             inner: Arc::new(Inner {
                 tools,
                 options,
                 turns,
+                looks,
                 scratch,
             }),
         })
@@ -88,19 +136,20 @@ impl Studio {
 
     /// Says what a media file is. Formats that are not on the list, broken heads, and pictures
     /// or playing times over the limits are errors.
-    pub async fn probe(&self, file: &Path) -> Result<Probe, Error> {
-        let folder = self.folder().await?;
-        link(file, folder.path(), SUBJECT).await?;
-        self.probe_in(SUBJECT, folder.path()).await
+    pub async fn probe(&self, file: impl Into<Source>) -> Result<Probe, Error> {
+        let turn = self.turn(&self.inner.looks).await?;
+        let subject = file.into().open(turn.folder(), SUBJECT).await?;
+        self.probe_in(&subject, turn.folder()).await
     }
 
     /// Checks that a file is what `mime` says and can be played: reads it to its end, which
     /// finds files that were cut short, and decodes its beginning. The playing time in the
     /// answer is measured where the file itself only guesses it.
-    pub async fn verify(&self, file: &Path, mime: &str) -> Result<Probe, Error> {
-        let folder = self.folder().await?;
-        link(file, folder.path(), SUBJECT).await?;
-        let mut probe = self.probe_in(SUBJECT, folder.path()).await?;
+    pub async fn verify(&self, file: impl Into<Source>, mime: &str) -> Result<Probe, Error> {
+        let turn = self.turn(&self.inner.looks).await?;
+        let folder = turn.folder();
+        let subject = file.into().open(folder, SUBJECT).await?;
+        let mut probe = self.probe_in(&subject, folder).await?;
         if !probe.is_a(mime) {
             return Err(Error::NotAsClaimed {
                 claimed: mime.to_owned(),
@@ -108,33 +157,32 @@ impl Studio {
             });
         }
         if !probe.container.is_picture() {
-            let measured = self.read_through(SUBJECT, folder.path()).await?;
+            let measured = self.read_through(&subject, folder).await?;
             if probe.container.guesses_duration() || probe.duration_ms == 0 {
                 probe.duration_ms = measured;
             }
         }
-        self.decode_start(SUBJECT, &probe, folder.path()).await?;
+        self.decode_start(&subject, &probe, folder).await?;
         Ok(probe)
     }
 
     /// A probe whose playing time is exact, also for files that only guess it.
-    pub(crate) async fn measure(&self, name: &str, folder: &Path) -> Result<Probe, Error> {
-        let mut probe = self.probe_in(name, folder).await?;
+    pub(crate) async fn measure(&self, file: &Opened, folder: &Path) -> Result<Probe, Error> {
+        let mut probe = self.probe_in(file, folder).await?;
         let unknown = probe.duration_ms == 0 && !probe.container.is_picture();
         if unknown || probe.container.guesses_duration() {
-            probe.duration_ms = self.read_through(name, folder).await?;
+            probe.duration_ms = self.read_through(file, folder).await?;
         }
         Ok(probe)
     }
 
-    pub(crate) async fn probe_in(&self, name: &str, folder: &Path) -> Result<Probe, Error> {
+    pub(crate) async fn probe_in(&self, file: &Opened, folder: &Path) -> Result<Probe, Error> {
         let mut arguments: Vec<OsString> = ["-v", "error", "-print_format", "json"]
             .into_iter()
             .chain(["-show_format", "-show_streams"])
-            .chain(guards())
             .map(OsString::from)
             .collect();
-        arguments.extend(["-i".into(), format!("file:{name}").into()]);
+        arguments.extend(file.guarded());
         let limits = Limits {
             time: LOOK_TIME,
             output_mib: 1,
@@ -147,20 +195,21 @@ impl Studio {
             folder,
             limits,
         };
-        let _turn = self.turn().await?;
-        let said = run.finish(&mut |_| {}).await.map_err(unplayable)?;
+        let said = run.finish(&mut |_| {}).await;
+        file.check()?;
+        let said = said.map_err(unplayable)?;
         Probe::from_json(&said.stdout)
     }
 
     /// Reads all packets without decoding them; answers the playing time in milliseconds.
-    async fn read_through(&self, name: &str, folder: &Path) -> Result<u64, Error> {
-        let mut arguments = input(name, &["-xerror"], self.inner.options.threads);
+    async fn read_through(&self, file: &Opened, folder: &Path) -> Result<u64, Error> {
+        let mut arguments = file.input(&["-xerror"], self.inner.options.threads);
         let rest = [
             "-map", "0:v:0?", "-map", "0:a:0?", "-c", "copy", "-f", "null", "-",
         ];
         arguments.extend(rest.map(OsString::from));
         let mut progress = Progress::default();
-        self.ffmpeg(arguments, folder, &mut |piece| {
+        self.ffmpeg(&[file], arguments, folder, &mut |piece| {
             progress.read(piece, &mut |_| {})
         })
         .await
@@ -168,15 +217,15 @@ impl Studio {
         Ok(progress.time_us.max(0).unsigned_abs() / 1000)
     }
 
-    async fn decode_start(&self, name: &str, probe: &Probe, folder: &Path) -> Result<(), Error> {
-        let mut arguments = input(name, &[], self.inner.options.threads);
+    async fn decode_start(&self, file: &Opened, probe: &Probe, folder: &Path) -> Result<(), Error> {
+        let mut arguments = file.input(&[], self.inner.options.threads);
         let rest = [
             "-map", "0:v:0?", "-map", "0:a:0?", "-t", "1", "-f", "null", "-",
         ];
         arguments.extend(rest.map(OsString::from));
         let mut progress = Progress::default();
         let said = self
-            .ffmpeg(arguments, folder, &mut |piece| {
+            .ffmpeg(&[file], arguments, folder, &mut |piece| {
                 progress.read(piece, &mut |_| {})
             })
             .await
@@ -193,9 +242,10 @@ impl Studio {
         }
     }
 
-    /// Runs ffmpeg in its turn, under this studio's limits.
+    /// Runs ffmpeg under this studio's limits. `read` are the files that it reads.
     pub(crate) async fn ffmpeg(
         &self,
+        read: &[&Opened],
         arguments: Vec<OsString>,
         folder: &Path,
         on_stdout: &mut (dyn FnMut(&[u8]) + Send),
@@ -224,13 +274,25 @@ impl Studio {
             folder,
             limits: self.limits(),
         };
-        let _turn = self.turn().await?;
-        run.finish(on_stdout).await
+        let said = run.finish(on_stdout).await;
+        read.iter().try_for_each(|file| file.check())?;
+        said
     }
 
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        let turn = self.inner.turns.acquire().await;
-        turn.map_err(|closed| std::io::Error::other(closed).into())
+    /// Waits for a turn to make something.
+    pub(crate) async fn turn_to_make(&self) -> Result<Turn, Error> {
+        self.turn(&self.inner.turns).await
+    }
+
+    async fn turn(&self, turns: &Arc<Semaphore>) -> Result<Turn, Error> {
+        let permit = Arc::clone(turns).acquire_owned().await;
+        let permit = permit.map_err(std::io::Error::other)?;
+        let inner = self.inner.clone();
+        let folder = blocking(move || inner.scratch.folder().map(WorkFolder::new)).await?;
+        Ok(Turn {
+            folder,
+            _permit: permit,
+        })
     }
 
     fn limits(&self) -> Limits {
@@ -246,39 +308,6 @@ impl Studio {
     pub(crate) fn options(&self) -> &StudioOptions {
         &self.inner.options
     }
-
-    /// A folder for one piece of work, removed on drop.
-    pub(crate) async fn folder(&self) -> Result<WorkFolder, Error> {
-        let inner = self.inner.clone();
-        blocking(move || inner.scratch.folder().map(WorkFolder::new)).await
-    }
-}
-
-/// The arguments that open `name` in the run's folder, with `options` before it.
-pub(crate) fn input(name: &str, options: &[&str], threads: u32) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = options.iter().copied().map(OsString::from).collect();
-    arguments.extend(guards().map(OsString::from));
-    arguments.extend(["-threads".into(), threads.max(1).to_string().into()]);
-    arguments.extend(["-i".into(), format!("file:{name}").into()]);
-    arguments
-}
-
-/// Puts a link to a file into the run's folder. Programs only see the link: its name has no
-/// ending that they would believe more than the content, and no characters with a meaning.
-pub(crate) async fn link(file: &Path, folder: &Path, name: &str) -> Result<(), Error> {
-    let (file, link) = (file.to_owned(), folder.join(name));
-    blocking(move || {
-        // Resolved and checked here: a missing file is not the same as a broken one.
-        let file = file.canonicalize()?;
-        if !file.metadata()?.is_file() {
-            return Err(std::io::Error::new(
-                std::io::ErrorKind::InvalidInput,
-                format!("{} is not a file", file.display()),
-            ));
-        }
-        std::os::unix::fs::symlink(file, link)
-    })
-    .await
 }
 
 /// A program that ends with an error while it only looks at a file says that the file is bad.
@@ -287,21 +316,6 @@ fn unplayable(error: Error) -> Error {
         Error::Failed { detail, .. } => Error::NotPlayable(detail),
         other => other,
     }
-}
-
-/// Puts a finished file in its place, in one step also when that is on another disk.
-pub(crate) async fn place(from: PathBuf, to: PathBuf) -> Result<(), Error> {
-    blocking(move || {
-        if std::fs::rename(&from, &to).is_ok() {
-            return Ok(());
-        }
-        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let copy = tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new(".")))?;
-        std::fs::copy(&from, copy.path())?;
-        copy.persist(&to).map_err(|error| error.error)?;
-        Ok(())
-    })
-    .await
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(

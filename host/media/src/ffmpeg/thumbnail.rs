@@ -1,11 +1,12 @@
 //! A still picture of a film.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::studio::{Studio, input, link, place};
-use super::{Error, Probe, Video};
+use super::source::Opened;
+use super::studio::{Made, Studio};
+use super::{Error, Probe, Source, Video};
 
 /// Longest side of a thumbnail in pixels.
 const MAX_THUMBNAIL: f64 = 1280.0;
@@ -13,20 +14,29 @@ const FILM: &str = "film";
 // No ending: ffmpeg would read a name ending in .jpg as a pattern for a row of pictures.
 const RESULT: &str = "result";
 
+/// A still picture of a film.
+#[derive(Debug)]
+pub struct Thumbnail {
+    /// The picture: JPEG.
+    pub picture: Made,
+    /// What it is.
+    pub probe: Probe,
+}
+
 impl Studio {
-    /// Writes a JPEG of at most 1280 pixels on a side. Without `at` it looks at two pictures
+    /// Makes a JPEG of at most 1280 pixels on a side. Without `at` it looks at two pictures
     /// each second, passes over those that are nearly black, and takes the most typical of
     /// the next ten seconds; of a film that is black throughout it takes the first. A time
-    /// after the end means the last second. Answers what the thumbnail is.
+    /// after the end means the last second.
     pub async fn thumbnail(
         &self,
-        film: &Path,
+        film: impl Into<Source>,
         at: Option<Duration>,
-        out: PathBuf,
-    ) -> Result<Probe, Error> {
-        let folder = self.folder().await?;
-        link(film, folder.path(), FILM).await?;
-        let probe = self.probe_in(FILM, folder.path()).await?;
+    ) -> Result<Thumbnail, Error> {
+        let turn = self.turn_to_make().await?;
+        let folder = turn.folder();
+        let film = film.into().open(folder, FILM).await?;
+        let probe = self.probe_in(&film, folder).await?;
         let video = probe
             .video
             .as_ref()
@@ -37,32 +47,41 @@ impl Studio {
              metadata=mode=select:key=lavfi.blackframe.pblack:value=95:function=less,\
              thumbnail=n=20"
         );
-        let result = folder.path().join(RESULT);
+        let result = folder.join(RESULT);
         let made = match at {
             Some(at) => {
                 let last = Duration::from_millis(probe.duration_ms.saturating_sub(1000));
                 let seek = format!("{:.3}", at.min(last).as_secs_f64());
-                self.take(&["-ss", &seek], &size, folder.path()).await?;
+                self.take(&film, &["-ss", &seek], &size, folder).await?;
                 is_there(&result).await?
             }
             None => {
-                self.take(&[], &choose, folder.path()).await?;
+                self.take(&film, &[], &choose, folder).await?;
                 is_there(&result).await?
             }
         };
         if !made {
-            self.take(&[], &size, folder.path()).await?;
+            self.take(&film, &[], &size, folder).await?;
             if !is_there(&result).await? {
                 return Err(Error::NotPlayable("no picture could be decoded".to_owned()));
             }
         }
-        let thumbnail = self.probe_in(RESULT, folder.path()).await?;
-        place(result, out).await?;
-        Ok(thumbnail)
+        let probe = self.probe_in(&Opened::Local(RESULT), folder).await?;
+        drop(film);
+        Ok(Thumbnail {
+            picture: turn.made(RESULT),
+            probe,
+        })
     }
 
-    async fn take(&self, seek: &[&str], filters: &str, folder: &Path) -> Result<(), Error> {
-        let mut arguments = input(FILM, seek, self.options().threads);
+    async fn take(
+        &self,
+        film: &Opened,
+        seek: &[&str],
+        filters: &str,
+        folder: &Path,
+    ) -> Result<(), Error> {
+        let mut arguments = film.input(seek, self.options().threads);
         let rest = [
             "-map",
             "0:v:0",
@@ -85,7 +104,7 @@ impl Studio {
             RESULT,
         ];
         arguments.extend(rest.map(OsString::from));
-        self.ffmpeg(arguments, folder, &mut |_| {}).await?;
+        self.ffmpeg(&[film], arguments, folder, &mut |_| {}).await?;
         Ok(())
     }
 }

@@ -29,10 +29,9 @@ async fn a_silent_film_gets_its_voice_and_is_cut_to_it() {
     let voice = kit.voice("voice.mp3", 2.5);
     let seen = Mutex::new(Vec::new());
     let mut wish = kit.composition(&film);
-    wish.voice = Some(voice);
+    wish.voice = Some(voice.into());
     let made = kit
-        .studio
-        .compose(wish, |part| seen.lock().unwrap().push(part))
+        .compose_telling(wish, |part| seen.lock().unwrap().push(part))
         .await
         .unwrap();
     assert!(made.pictures_copied && made.warnings.is_empty(), "{made:?}");
@@ -64,8 +63,8 @@ async fn a_short_film_is_repeated_and_a_slightly_short_one_is_held() {
     let film = kit.film("film.mp4", "320x180", 2.0);
 
     let mut wish = kit.composition(&film);
-    wish.voice = Some(kit.voice("long.wav", 7.0));
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    wish.voice = Some(kit.voice("long.wav", 7.0).into());
+    let made = kit.compose(wish).await.unwrap();
     close(made.probe.duration_ms, 7_000);
     assert!(made.pictures_copied);
     let (first, again) = (
@@ -78,8 +77,8 @@ async fn a_short_film_is_repeated_and_a_slightly_short_one_is_held() {
     );
 
     let mut wish = kit.composition(&film);
-    wish.voice = Some(kit.voice("bit-longer.wav", 3.0));
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    wish.voice = Some(kit.voice("bit-longer.wav", 3.0).into());
+    let made = kit.compose(wish).await.unwrap();
     close(made.probe.duration_ms, 3_000);
     assert!(!made.pictures_copied);
     let last = Grey::at(&kit.path("out.mp4"), 2.0, 320, 180);
@@ -104,7 +103,7 @@ async fn every_ratio_from_every_ratio_without_enlarging() {
             for fit in [Fit::Blur, Fit::Black, Fit::Cover] {
                 let mut wish = kit.composition(&film);
                 (wish.aspect, wish.fit) = (aspect, fit);
-                let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+                let made = kit.compose(wish).await.unwrap();
                 let video = made.probe.video.unwrap();
                 let what = format!(
                     "{size} as {aspect} by {fit:?}: {}x{}",
@@ -131,7 +130,7 @@ async fn the_whole_picture_is_kept_unless_a_cut_is_asked_for() {
     for fit in [Fit::Blur, Fit::Black, Fit::Cover] {
         let mut wish = kit.composition(&film);
         (wish.aspect, wish.fit) = (Aspect::Portrait, fit);
-        let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+        let made = kit.compose(wish).await.unwrap();
         let video = made.probe.video.unwrap();
         let (width, height) = (video.width as usize, video.height as usize);
         let picture = Grey::at(&kit.path("out.mp4"), 0.0, width, height);
@@ -165,7 +164,7 @@ async fn burned_subtitles_change_the_bottom_while_they_are_shown() {
             wish.subtitles = Subtitles::Burned {
                 cues: vec![cue(0, 1_000, text)],
             };
-            let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+            let made = kit.compose(wish).await.unwrap();
             assert!(!made.pictures_copied && !made.probe.subtitles);
             let with = Grey::at(&kit.path("out.mp4"), 0.5, width, height);
             let without = Grey::at(&film, 0.5, width, height);
@@ -197,7 +196,7 @@ async fn burned_text_cannot_give_commands() {
     wish.subtitles = Subtitles::Burned {
         cues: vec![cue(0, 1_000, text)],
     };
-    kit.studio.compose(wish, |_| {}).await.unwrap();
+    kit.compose(wish).await.unwrap();
     let with = Grey::at(&kit.path("out.mp4"), 0.5, 640, 360);
     let without = Grey::at(&film, 0.5, 640, 360);
     assert!(
@@ -215,7 +214,7 @@ async fn embedded_subtitles_are_a_track() {
     let kit = Kit::new().await;
     let film = kit.film("film.mp4", "640x360", 3.0);
     let mut wish = kit.composition(&film);
-    wish.voice = Some(kit.voice("voice.m4a", 2.0));
+    wish.voice = Some(kit.voice("voice.m4a", 2.0).into());
     let cues = cues_from_text(
         "Light when you need it. 一灯多用。",
         5_000,
@@ -225,7 +224,7 @@ async fn embedded_subtitles_are_a_track() {
         cues,
         language: Some("zh-CN".to_owned()),
     };
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    let made = kit.compose(wish).await.unwrap();
     assert!(made.pictures_copied && made.probe.subtitles, "{made:?}");
     close(made.probe.duration_ms, 2_000);
     ffmpeg([
@@ -246,27 +245,23 @@ async fn the_films_own_sound_is_dropped_kept_or_put_below_the_voice() {
     );
     let quiet = kit.make("quiet.wav", "-f lavfi -i anullsrc=r=44100:cl=mono -t 5");
 
-    let made = kit
-        .studio
-        .compose(kit.composition(&film), |_| {})
-        .await
-        .unwrap();
+    let made = kit.compose(kit.composition(&film)).await.unwrap();
     assert_eq!(made.probe.audio, None);
 
     let mut wish = kit.composition(&film);
     wish.keep_film_sound = true;
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    let made = kit.compose(wish).await.unwrap();
     assert!(made.pictures_copied);
     let alone = mean_volume(&kit.path("out.mp4"));
 
     let mut wish = kit.composition(&film);
-    wish.voice = Some(quiet.clone());
-    kit.studio.compose(wish, |_| {}).await.unwrap();
+    wish.voice = Some(quiet.clone().into());
+    kit.compose(wish).await.unwrap();
     assert!(mean_volume(&kit.path("out.mp4")) < -80.0);
 
     let mut wish = kit.composition(&film);
-    (wish.voice, wish.keep_film_sound) = (Some(quiet), true);
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    (wish.voice, wish.keep_film_sound) = (Some(quiet.into()), true);
+    let made = kit.compose(wish).await.unwrap();
     close(made.probe.duration_ms, 5_000);
     let below = mean_volume(&kit.path("out.mp4"));
     assert!(
@@ -284,7 +279,7 @@ async fn other_codecs_odd_sizes_turned_and_stretched_films() {
     );
     let mut wish = kit.composition(&webm);
     wish.keep_film_sound = true;
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    let made = kit.compose(wish).await.unwrap();
     let video = made.probe.video.unwrap();
     assert_eq!(
         (video.codec.as_str(), video.width, video.height),
@@ -307,11 +302,11 @@ async fn other_codecs_odd_sizes_turned_and_stretched_films() {
     assert_eq!((probe.width, probe.height), (360, 640), "as it is seen");
     let mut wish = kit.composition(&turned);
     wish.aspect = Aspect::Portrait;
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    let made = kit.compose(wish).await.unwrap();
     assert!(made.pictures_copied, "already portrait when it is turned");
     let mut wish = kit.composition(&turned);
     wish.aspect = Aspect::Square;
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    let made = kit.compose(wish).await.unwrap();
     let video = made.probe.video.unwrap();
     assert_eq!((video.width, video.height), (360, 360));
 
@@ -328,9 +323,9 @@ async fn a_film_is_cut_at_the_longest_time_allowed() {
     let kit = Kit::new().await;
     let film = kit.film("film.mp4", "320x180", 4.0);
     let mut wish = kit.composition(&film);
-    wish.voice = Some(kit.voice("voice.mp3", 6.0));
+    wish.voice = Some(kit.voice("voice.mp3", 6.0).into());
     wish.max_seconds = Some(3);
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    let made = kit.compose(wish).await.unwrap();
     close(made.probe.duration_ms, 3_000);
 }
 
@@ -345,8 +340,8 @@ async fn a_voice_whose_length_is_only_guessed_is_not_cut() {
     let verified = kit.studio.verify(&voice, "audio/mpeg").await.unwrap();
     close(verified.duration_ms, 8_000);
     let mut wish = kit.composition(&kit.film("film.mp4", "320x180", 9.0));
-    wish.voice = Some(voice);
-    let made = kit.studio.compose(wish, |_| {}).await.unwrap();
+    wish.voice = Some(voice.into());
+    let made = kit.compose(wish).await.unwrap();
     close(made.probe.duration_ms, 8_000);
 }
 
@@ -357,22 +352,17 @@ async fn what_cannot_be_composed_says_why() {
         kit.film("film.mp4", "320x180", 1.0),
         kit.voice("voice.mp3", 1.0),
     );
-    let no_pictures = kit
-        .studio
-        .compose(kit.composition(&voice), |_| {})
-        .await
-        .unwrap_err();
+    let no_pictures = kit.compose(kit.composition(&voice)).await.unwrap_err();
     assert!(matches!(no_pictures, Error::Unsuitable(_)), "{no_pictures}");
     let mut wish = kit.composition(&film);
-    wish.voice = Some(film.clone());
-    let no_sound = kit.studio.compose(wish, |_| {}).await.unwrap_err();
+    wish.voice = Some(film.clone().into());
+    let no_sound = kit.compose(wish).await.unwrap_err();
     assert!(
         matches!(no_sound, Error::Unsuitable(_)) && no_sound.is_final(),
         "{no_sound}"
     );
     let missing = kit
-        .studio
-        .compose(kit.composition(&kit.path("none")), |_| {})
+        .compose(kit.composition(&kit.path("none")))
         .await
         .unwrap_err();
     assert!(
@@ -391,26 +381,20 @@ async fn a_thumbnail_is_not_black_when_the_film_is_not() {
         "-f lavfi -i color=black:s=1600x900:d=3:r=10 -f lavfi -i testsrc2=s=1600x900:d=3:r=10 -filter_complex [0][1]concat -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
     );
     let still = kit.path("still.jpg");
-    let probe = kit
-        .studio
-        .thumbnail(&film, None, still.clone())
-        .await
-        .unwrap();
+    let probe = kit.thumbnail(&film, None).await.unwrap();
     assert_eq!(probe.container, Container::Jpeg);
     let video = probe.video.unwrap();
     assert_eq!((video.width, video.height), (1280, 720));
     assert!(Grey::at(&still, 0.0, 1280, 720).mean(0.0, 1.0) > 40.0);
 
-    kit.studio
-        .thumbnail(&film, Some(Duration::from_secs(1)), still.clone())
+    kit.thumbnail(&film, Some(Duration::from_secs(1)))
         .await
         .unwrap();
     assert!(
         Grey::at(&still, 0.0, 1280, 720).mean(0.0, 1.0) < 20.0,
         "as asked for"
     );
-    kit.studio
-        .thumbnail(&film, Some(Duration::from_secs(99)), still.clone())
+    kit.thumbnail(&film, Some(Duration::from_secs(99)))
         .await
         .unwrap();
     assert!(
@@ -422,11 +406,7 @@ async fn a_thumbnail_is_not_black_when_the_film_is_not() {
         "dark.mp4",
         "-f lavfi -i color=black:s=64x64:d=2 -pix_fmt yuv420p",
     );
-    let probe = kit
-        .studio
-        .thumbnail(&dark, None, still.clone())
-        .await
-        .unwrap();
+    let probe = kit.thumbnail(&dark, None).await.unwrap();
     assert_eq!(
         probe.video.unwrap().width,
         64,

@@ -2,11 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use genvid_media::ffmpeg::{Aspect, Composition, Fit, Studio, StudioOptions, Subtitles, Tools};
+use genvid_media::ffmpeg::{
+    Aspect, Composition, Error, Fit, Probe, Source, Studio, StudioOptions, Subtitles, Tools,
+};
 use tempfile::TempDir;
 
 static TOOLS: tokio::sync::OnceCell<Tools> = tokio::sync::OnceCell::const_new();
+
+/// What is known of a film whose turn is over.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) probe: Probe,
+    pub(crate) pictures_copied: bool,
+    pub(crate) warnings: Vec<String>,
+}
 
 pub(crate) struct Kit {
     pub(crate) folder: TempDir,
@@ -58,15 +69,45 @@ impl Kit {
 
     pub(crate) fn composition(&self, film: &Path) -> Composition {
         Composition {
-            film: film.to_owned(),
+            film: film.into(),
             voice: None,
             keep_film_sound: false,
             subtitles: Subtitles::Absent,
             aspect: Aspect::Landscape,
             fit: Fit::Blur,
             max_seconds: None,
-            out: self.path("out.mp4"),
         }
+    }
+
+    /// Composes, and keeps the result as `out.mp4`.
+    pub(crate) async fn compose(&self, what: Composition) -> Result<Kept, Error> {
+        self.compose_telling(what, |_| {}).await
+    }
+
+    /// The same, and hears of the progress.
+    pub(crate) async fn compose_telling(
+        &self,
+        what: Composition,
+        progress: impl FnMut(f32) + Send,
+    ) -> Result<Kept, Error> {
+        let made = self.studio.compose(what, progress).await?;
+        std::fs::copy(made.film.path(), self.path("out.mp4")).unwrap();
+        Ok(Kept {
+            probe: made.probe,
+            pictures_copied: made.pictures_copied,
+            warnings: made.warnings,
+        })
+    }
+
+    /// Takes a still picture, and keeps it as `still.jpg`.
+    pub(crate) async fn thumbnail(
+        &self,
+        film: impl Into<Source>,
+        at: Option<Duration>,
+    ) -> Result<Probe, Error> {
+        let made = self.studio.thumbnail(film, at).await?;
+        std::fs::copy(made.picture.path(), self.path("still.jpg")).unwrap();
+        Ok(made.probe)
     }
 
     /// Waits until no folder of a run is left.
@@ -77,7 +118,7 @@ impl Kit {
         .await;
     }
 
-    fn left_in_scratch(&self) -> Vec<PathBuf> {
+    pub(crate) fn left_in_scratch(&self) -> Vec<PathBuf> {
         let mut left = Vec::new();
         for studio in std::fs::read_dir(self.path("scratch")).unwrap() {
             for entry in std::fs::read_dir(studio.unwrap().path()).unwrap() {

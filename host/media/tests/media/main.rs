@@ -4,6 +4,7 @@
 mod compose;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod door;
 mod hostile;
 mod kit;
 mod limits;

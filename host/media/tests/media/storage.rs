@@ -14,7 +14,7 @@ use genvid_media::{
 use crate::contract::{self, LIMIT, key, noise, put};
 use crate::kit::eventually;
 
-async fn open(root: &Path, max_bytes: u64) -> FolderStore {
+pub(crate) async fn open(root: &Path, max_bytes: u64) -> FolderStore {
     FolderStore::open(FolderOptions {
         root: root.to_owned(),
         max_bytes,
@@ -23,8 +23,8 @@ async fn open(root: &Path, max_bytes: u64) -> FolderStore {
     .unwrap()
 }
 
-/// Leaves out `materialize`, as a store without local files does.
-struct Remote(FolderStore);
+/// Leaves out `local`, as a store without local files does.
+pub(crate) struct Remote(pub(crate) FolderStore);
 
 #[async_trait]
 impl BlobStore for Remote {
@@ -141,7 +141,7 @@ async fn damage_is_noticed() {
     put(&store, &key, "video/mp4", &noise(1_000, 1))
         .await
         .unwrap();
-    let content = store.materialize(&key, root.path()).await.unwrap();
+    let content = store.local(&key).await.unwrap().unwrap();
     std::fs::write(&content, "short").unwrap();
     let error = store.open(&key, None).await.unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
@@ -159,7 +159,7 @@ async fn a_file_that_shrinks_while_it_is_read_is_an_error_not_a_short_answer() {
         .unwrap();
     let mut blob = store.open(&key, None).await.unwrap().unwrap();
     assert!(blob.body.try_next().await.unwrap().is_some());
-    let content = store.materialize(&key, root.path()).await.unwrap();
+    let content = store.local(&key).await.unwrap().unwrap();
     std::fs::File::options()
         .write(true)
         .open(content)

@@ -3,6 +3,7 @@
 
 #[path = "../../../media/tests/contract/mod.rs"]
 mod contract;
+mod door;
 mod faults;
 mod gate;
 mod kit;

@@ -1,7 +1,6 @@
 //! Steps that this host does by itself: composing, the still picture, publishing.
 
 use genvid_media::{
-    Key,
     ffmpeg::{Aspect as FilmAspect, Composition, Fit, Subtitles as FilmSubtitles},
     subtitles::{self, Cue, CueOptions},
 };
@@ -14,7 +13,7 @@ use crate::{
         model::{
             Aspect, EventType, Failure, FailureCode, StepKind, StepOutput, StoredFile, SubtitleMode,
         },
-        requests::{self, Materials},
+        requests::{self, Film, Materials},
         store::MediaRole,
     },
     media::{self, StoreError},
@@ -22,6 +21,9 @@ use crate::{
 
 /// Tries of something that this host does by itself.
 const TRIES: u32 = 3;
+/// Longest subtitles of a vendor's that are read, in bytes. An hour of speech takes about a
+/// tenth of it.
+const MAX_SUBTITLES: u64 = 1 << 20;
 /// Media type of SubRip files.
 const SUBRIP: &str = "application/x-subrip";
 
@@ -65,25 +67,24 @@ impl Advance {
         work: &Work,
         materials: &Materials<'_>,
     ) -> Result<StepOutput, StoreError> {
-        let (JobInput::Video(input), Some((film, vendor_subtitles, voiced))) =
-            (&work.job.input, materials.film)
-        else {
+        let (JobInput::Video(input), Some(film)) = (&work.job.input, materials.film) else {
             return Err(StoreError::Unusable("there is no film".to_owned()));
         };
-        let scratch = tempfile::tempdir().map_err(host)?;
-        let film_path = self.local(film, scratch.path()).await?;
-        let voice_path = match materials.voice {
-            Some(track) if !voiced => Some(self.local(track, scratch.path()).await?),
-            _ => None,
-        };
-        let cues = self
-            .cues(work, input, materials, vendor_subtitles, scratch.path())
-            .await?;
-        let out = scratch.path().join("composed.mp4");
+        let voice = materials.voice.filter(|_| !film.voiced);
+        let cues = self.cues(work, input, materials, film.subtitles).await?;
+        if voice.is_none() && cues.is_empty() && is_as_wanted(input, film) {
+            // Published as the vendor made it: the same file, once.
+            return Ok(StepOutput::Compose {
+                film: film.file.clone(),
+                subtitles: None,
+            });
+        }
         let composition = Composition {
-            film: film_path,
-            keep_film_sound: voice_path.is_none(),
-            voice: voice_path,
+            film: media::source(&self.blobs, film.file)?,
+            keep_film_sound: voice.is_none(),
+            voice: voice
+                .map(|voice| media::source(&self.blobs, voice))
+                .transpose()?,
             subtitles: match input.subtitles {
                 SubtitleMode::Burned if !cues.is_empty() => {
                     FilmSubtitles::Burned { cues: cues.clone() }
@@ -98,7 +99,6 @@ impl Advance {
             aspect: film_aspect(input.aspect),
             fit: Fit::default(),
             max_seconds: input.max_seconds,
-            out: out.clone(),
         };
         let (told, mut heard) = tokio::sync::watch::channel(0.0_f32);
         let run = self.studio.compose(composition, move |part| {
@@ -107,7 +107,7 @@ impl Advance {
         tokio::pin!(run);
         let composed = loop {
             tokio::select! {
-                composed = &mut run => break composed.map_err(tool)?,
+                composed = &mut run => break composed?,
                 Ok(()) = heard.changed() => {
                     let part = f64::from(*heard.borrow_and_update());
                     self.tell_progress(held, part).await;
@@ -120,11 +120,12 @@ impl Advance {
         let film = media::keep_file(
             &self.blobs,
             held.step.job,
-            &out,
+            composed.film.path(),
             "video/mp4",
             &composed.probe,
         )
         .await?;
+        drop(composed);
         let subtitles = match input.subtitles {
             SubtitleMode::None => None,
             _ if cues.is_empty() => None,
@@ -174,7 +175,6 @@ impl Advance {
         input: &VideoInput,
         materials: &Materials<'_>,
         vendor: Option<&StoredFile>,
-        scratch: &std::path::Path,
     ) -> Result<Vec<Cue>, StoreError> {
         if input.subtitles == SubtitleMode::None {
             return Ok(Vec::new());
@@ -184,15 +184,18 @@ impl Advance {
             return Ok(subtitles::cues(words, options));
         }
         if let Some(file) = vendor {
-            let path = self.local(file, scratch).await?;
-            let text = tokio::fs::read_to_string(&path).await.map_err(host)?;
-            match subtitles::parse_srt(&text) {
-                Ok(cues) => return Ok(cues),
-                Err(error) => tracing::warn!(%error, "the vendor's subtitles are unreadable"),
+            let text = media::stored_text(&self.blobs, file, MAX_SUBTITLES).await;
+            match text.map(|text| subtitles::parse_srt(&text)) {
+                Ok(Ok(cues)) => return Ok(cues),
+                Ok(Err(error)) => tracing::warn!(%error, "the vendor's subtitles are unreadable"),
+                Err(StoreError::Unusable(why)) => {
+                    tracing::warn!(why, "the vendor's subtitles are left out");
+                }
+                Err(error) => return Err(error),
             }
         }
         let text = requests::spoken_text(&work.job.input, materials);
-        let track = materials.voice.or(materials.film.map(|(film, _, _)| film));
+        let track = materials.voice.or(materials.film.map(|film| film.file));
         let length = track.and_then(|file| file.duration_ms).unwrap_or(0);
         Ok(subtitles::cues_from_text(&text, length, options))
     }
@@ -205,27 +208,38 @@ impl Advance {
         let Some((film, _)) = materials.composed else {
             return Err(StoreError::Unusable("there is no film".to_owned()));
         };
-        let scratch = tempfile::tempdir().map_err(host)?;
-        let film = self.local(film, scratch.path()).await?;
-        let out = scratch.path().join("thumbnail.jpg");
-        let probe = self
-            .studio
-            .thumbnail(&film, None, out.clone())
-            .await
-            .map_err(tool)?;
-        let picture =
-            media::keep_file(&self.blobs, held.step.job, &out, "image/jpeg", &probe).await?;
+        let film = media::source(&self.blobs, film)?;
+        let made = self.studio.thumbnail(film, None).await?;
+        let picture = media::keep_file(
+            &self.blobs,
+            held.step.job,
+            made.picture.path(),
+            "image/jpeg",
+            &made.probe,
+        )
+        .await?;
         Ok(StepOutput::Thumbnail { picture })
     }
+}
 
-    async fn local(
-        &self,
-        file: &StoredFile,
-        scratch: &std::path::Path,
-    ) -> Result<std::path::PathBuf, StoreError> {
-        let key = Key::parse(&file.key).map_err(|error| StoreError::Host(error.to_string()))?;
-        Ok(self.blobs.materialize(&key, scratch).await?)
-    }
+/// Whether a film that speaks for itself can be handed out as its provider made it.
+fn is_as_wanted(input: &VideoInput, film: Film<'_>) -> bool {
+    let StoredFile {
+        mime,
+        duration_ms,
+        width,
+        height,
+        ..
+    } = film.file;
+    let fits = width
+        .zip(*height)
+        .is_some_and(|(width, height)| film_aspect(input.aspect).fits(width, height));
+    let short_enough = duration_ms.is_some_and(|length| {
+        input
+            .max_seconds
+            .is_none_or(|most| length <= u64::from(most) * 1_000)
+    });
+    film.plays && mime == "video/mp4" && fits && short_enough
 }
 
 fn publish(
@@ -254,16 +268,4 @@ fn film_aspect(aspect: Aspect) -> FilmAspect {
         Aspect::Square => FilmAspect::Square,
         Aspect::Landscape => FilmAspect::Landscape,
     }
-}
-
-fn tool(error: genvid_media::ffmpeg::Error) -> StoreError {
-    if error.is_final() {
-        StoreError::Unusable(error.to_string())
-    } else {
-        StoreError::Host(error.to_string())
-    }
-}
-
-fn host(error: std::io::Error) -> StoreError {
-    StoreError::Host(error.to_string())
 }

@@ -18,7 +18,7 @@ use crate::{
         },
         requests::Materials,
     },
-    media::{self, StoreError},
+    media::{self, Fetched, StoreError},
     time,
 };
 
@@ -136,7 +136,7 @@ impl Advance {
         match held.step.kind {
             StepKind::Script => script(main),
             StepKind::Voice => {
-                let audio = self.playable(attempt, main).await?;
+                let audio = self.playable(attempt, main).await?.file;
                 if !audio.mime.starts_with("audio/") {
                     return Err(StoreError::Unusable(format!("{} is not sound", audio.mime)));
                 }
@@ -149,7 +149,7 @@ impl Advance {
                 Ok(StepOutput::Voice { audio, words })
             }
             StepKind::Video => {
-                let film = self.playable(attempt, main).await?;
+                let Fetched { file: film, probe } = self.playable(attempt, main).await?;
                 if film.width.is_none() {
                     return Err(StoreError::Unusable("the film has no picture".to_owned()));
                 }
@@ -172,6 +172,7 @@ impl Advance {
                     film,
                     subtitles,
                     voiced,
+                    plays: probe.plays_as_it_is(),
                 })
             }
             StepKind::Compose | StepKind::Thumbnail | StepKind::Deliver => {
@@ -180,11 +181,9 @@ impl Advance {
         }
     }
 
-    async fn playable(&self, attempt: &Attempt, output: &Output) -> Result<StoredFile, StoreError> {
+    async fn playable(&self, attempt: &Attempt, output: &Output) -> Result<Fetched, StoreError> {
         let file = self.keep(attempt, output).await?;
-        Ok(media::probe_kind(&self.studio, &self.blobs, file)
-            .await?
-            .file)
+        media::probe_kind(&self.studio, &self.blobs, file).await
     }
 
     async fn keep(&self, attempt: &Attempt, output: &Output) -> Result<StoredFile, StoreError> {

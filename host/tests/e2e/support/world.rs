@@ -446,6 +446,31 @@ impl World {
         }
     }
 
+    /// Files that hold media, and what the store notes beside them.
+    pub(crate) fn media_files(&self) -> Vec<PathBuf> {
+        fn below(folder: &Path) -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(folder).expect("a readable folder");
+            entries
+                .flat_map(|entry| match entry.expect("an entry").path() {
+                    path if path.is_dir() => below(&path),
+                    path => vec![path],
+                })
+                .collect()
+        }
+        match &self.outside {
+            Some(outside) => {
+                let objects = outside.store.objects().into_iter();
+                objects
+                    .flat_map(|path| match path {
+                        path if path.is_dir() => below(&path),
+                        path => vec![path],
+                    })
+                    .collect()
+            }
+            None => below(&self.launch.data.join("media")),
+        }
+    }
+
     /// The database, for looking into it from outside.
     pub(crate) fn database(&self) -> Database {
         self.database.clone()

@@ -430,7 +430,32 @@ async fn media_misbehave_by_their_route() {
         (200, "video/mp4")
     );
     assert!(page.bytes.starts_with(b"<!doctype html>"));
-    assert!(client.media(link).await.bytes.len() > 10_000);
+    let film = client.media(link).await.bytes;
+    assert!(film.len() > 10_000);
+
+    // A free space box of 64-bit size lies behind the film.
+    let large = 3_000_000;
+    arm(
+        &handle,
+        Fault::new("GET /media/*", FaultKind::Padded).bytes(large),
+    );
+    let padded = client.media(link).await;
+    assert_eq!(padded.status, 200);
+    assert_eq!(padded.header("content-length"), large.to_string());
+    assert_eq!(padded.bytes.len() as u64, large);
+    let (whole, space) = padded.bytes.split_at(film.len());
+    assert!(whole == film);
+    assert_eq!(space[..8], *b"\0\0\0\x01free");
+    let told: [u8; 8] = space[8..16].try_into().expect("eight bytes");
+    assert_eq!(u64::from_be_bytes(told), space.len() as u64);
+    assert!(space[16..].iter().all(|byte| *byte == 0));
+    // No room for it: the film as it is.
+    let little = film.len() as u64 + 15;
+    arm(
+        &handle,
+        Fault::new("GET /media/*", FaultKind::Padded).bytes(little),
+    );
+    assert!(client.media(link).await.bytes == film);
     assert_eq!(
         client
             .media(&link.replace("Signature=", "Signature=0"))

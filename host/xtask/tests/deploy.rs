@@ -87,7 +87,10 @@ fn is_provider_setting(path: &str) -> bool {
         "reroute",
     ];
     let parts: Vec<&str> = path.split('.').collect();
+    // `[providers.ID]` is the table itself.
     matches!(&parts[..], ["providers", _, key, ..] if keys.contains(key))
+        || parts == ["providers", "id"]
+        || parts == ["providers", "ID"]
 }
 
 /// Words of these characters.
@@ -267,9 +270,12 @@ fn doors() -> BTreeSet<String> {
     let mut doors = BTreeSet::new();
     for source in sources {
         let source = fs::read_to_string(source).expect("a source");
-        for beginning in [".route(\"/", ".nest(\"/"] {
+        for beginning in [".route(", ".nest("] {
             for part in source.split(beginning).skip(1) {
-                doors.insert(first_part(part).to_owned());
+                // Long calls are broken before their first argument.
+                if let Some(path) = part.trim_start().strip_prefix("\"/") {
+                    doors.insert(first_part(path).to_owned());
+                }
             }
         }
     }

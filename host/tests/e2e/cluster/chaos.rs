@@ -39,6 +39,7 @@ async fn with_everything_failing_at_once_the_books_agree() {
     while !*still.borrow() && !crowd.is_finished() {
         pause(&mut random, 300..1_500).await;
         strike(&mut cluster, &mut random).await;
+        cluster.settle().await;
         blows += 1;
     }
     let told = crowd.await.expect("the crowd is content");

@@ -43,6 +43,7 @@ async fn five_nodes_that_die_at_any_moment_do_every_job_once() {
         deaths += 1;
         pause(&mut random, 0..500).await;
         node.rise().await;
+        cluster.settle().await;
     }
     let told = crowd.await.expect("the crowd is content");
     assert!(deaths > 5, "only {deaths} deaths: too quick to be a test");

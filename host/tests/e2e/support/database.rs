@@ -79,6 +79,24 @@ impl Database {
         .await;
     }
 
+    /// Moves attempts whose outcome is being looked up so far back, each of them once.
+    pub(crate) async fn age_lost_attempts(&self, by: Duration) {
+        let by = by.as_millis();
+        let (by, now) = match self {
+            Self::Embedded(_) => (
+                by.to_string(),
+                "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+            ),
+            Self::Postgres(..) => (format!("interval '{by} milliseconds'"), "now()"),
+        };
+        self.run(format!(
+            "UPDATE attempts SET submitted_at = submitted_at - {by}, \
+             uncertain_at = uncertain_at - {by} \
+             WHERE finished_at IS NULL AND status = 'UNCONFIRMED' AND submitted_at > {now} - {by}"
+        ))
+        .await;
+    }
+
     /// Cuts every connection, as a failing network does; panics without a server.
     pub(crate) async fn cut(&self) {
         let Self::Postgres(server, database) = self.clone() else {

@@ -7,13 +7,13 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, StreamBody};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
@@ -31,6 +31,9 @@ use crate::key::Key;
 const MOST_VISITS: usize = 8;
 /// How long a request's head may take.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A blob of at most so many bytes is fetched once and answered from memory: a store is asked
+/// for a voice or a thumbnail in one request instead of a dozen.
+const SMALL: u64 = 1024 * 1024;
 /// What is kept of an answer that the program is slow to take, in bytes.
 const AHEAD: usize = 256 * 1024;
 
@@ -59,6 +62,8 @@ struct Room {
     key: Key,
     path: String,
     trouble: Arc<Trouble>,
+    /// The whole content of a small blob, once it was read.
+    small: OnceLock<Bytes>,
 }
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -76,6 +81,7 @@ impl Door {
             key,
             path,
             trouble: Arc::clone(&trouble),
+            small: OnceLock::new(),
         });
         let keeper = AbortOnDropHandle::new(tokio::spawn(keep(listener, room)));
         Ok(Self {
@@ -154,6 +160,9 @@ impl Room {
             .get(header::RANGE)
             .and_then(|range| range.to_str().ok())
             .and_then(ByteRange::from_header);
+        if let Some(content) = self.small.get() {
+            return self.small_part(content, range, whole);
+        }
         // From the first byte on is everything, which a store finds in fewer requests.
         let asked = range.filter(|range| *range != ByteRange::From(0, None));
         let blob = match self.store.open(&self.key, asked).await {
@@ -171,6 +180,19 @@ impl Room {
                 return plain(StatusCode::BAD_GATEWAY);
             }
         };
+        if asked.is_none() && (1..=SMALL).contains(&blob.size) {
+            let pieces: io::Result<Vec<Bytes>> = blob.body.try_collect().await;
+            return match pieces {
+                Ok(pieces) => {
+                    let content = self.small.get_or_init(|| pieces.concat().into());
+                    self.small_part(content, range, whole)
+                }
+                Err(error) => {
+                    self.trouble.note(error);
+                    plain(StatusCode::BAD_GATEWAY)
+                }
+            };
+        }
         let span = match range {
             // Of nothing there is no first byte either.
             Some(_) if blob.size == 0 => return outside(0),
@@ -183,26 +205,28 @@ impl Room {
         self.part(blob, span, whole)
     }
 
-    fn part(&self, blob: Blob, span: Option<Span>, whole: bool) -> Response<Body> {
-        let mut answer = plain(StatusCode::OK);
-        let size = blob.size;
-        if let Some(Span { start, end }) = span {
-            *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set(
-                &mut answer,
-                header::CONTENT_RANGE,
-                &format!("bytes {start}-{end}/{size}"),
+    fn small_part(&self, content: &Bytes, range: Option<ByteRange>, whole: bool) -> Response<Body> {
+        let size = content.len() as u64;
+        let span = match range.map(|range| range.resolve(size)).transpose() {
+            Ok(span) => span,
+            Err(_) => return outside(size),
+        };
+        let mut answer = head(size, span);
+        if whole {
+            // A small blob's places fit into memory, and so into its sizes.
+            let place = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX);
+            let part = span.map_or_else(
+                || content.clone(),
+                |Span { start, end }| content.slice(place(start)..=place(end)),
             );
+            let body = Full::new(part).map_err(|never| match never {});
+            *answer.body_mut() = body.boxed_unsync();
         }
-        let bytes = span.map_or(size, Span::bytes);
-        set(&mut answer, header::CONTENT_LENGTH, &bytes.to_string());
-        set(&mut answer, header::ACCEPT_RANGES, "bytes");
-        // The stored type is a stranger's word; programs look at the content.
-        set(
-            &mut answer,
-            header::CONTENT_TYPE,
-            "application/octet-stream",
-        );
+        answer
+    }
+
+    fn part(&self, blob: Blob, span: Option<Span>, whole: bool) -> Response<Body> {
+        let mut answer = head(blob.size, span);
         if whole {
             let trouble = Arc::clone(&self.trouble);
             let frames = blob.body.map(move |piece| match piece {
@@ -217,6 +241,28 @@ impl Room {
         }
         answer
     }
+}
+
+fn head(size: u64, span: Option<Span>) -> Response<Body> {
+    let mut answer = plain(StatusCode::OK);
+    if let Some(Span { start, end }) = span {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        set(
+            &mut answer,
+            header::CONTENT_RANGE,
+            &format!("bytes {start}-{end}/{size}"),
+        );
+    }
+    let bytes = span.map_or(size, Span::bytes);
+    set(&mut answer, header::CONTENT_LENGTH, &bytes.to_string());
+    set(&mut answer, header::ACCEPT_RANGES, "bytes");
+    // The stored type is a stranger's word; programs look at the content.
+    set(
+        &mut answer,
+        header::CONTENT_TYPE,
+        "application/octet-stream",
+    );
+    answer
 }
 
 fn plain(status: StatusCode) -> Response<Body> {

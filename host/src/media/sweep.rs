@@ -309,6 +309,12 @@ impl Sweep {
             .await?
             .into_iter()
             .collect();
+        if known.is_empty() && !self.database.has_jobs().await? {
+            // Rows that cannot be seen look like rows that are not there. Files of a database
+            // without any job are not worth that mistake.
+            tracing::warn!("no job is to be seen; files that no row refers to stay");
+            return Ok(Vec::new());
+        }
         let mut at_work = BTreeSet::new();
         // Names that stand in the rows of a job, in whatever form.
         let mut rows: HashMap<JobId, String> = HashMap::new();

@@ -214,6 +214,17 @@ impl Database {
         .await
     }
 
+    /// Is there any job, as far as the worker sees?
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_jobs(&self) -> Result<bool, Error> {
+        let row = query("SELECT id FROM jobs LIMIT 1")
+            .fetch_optional(&mut self.read(self.scope()?).await?)
+            .await?;
+        Ok(row.is_some())
+    }
+
     /// Those of these jobs that are there, as far as the worker sees, with their withdrawal.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::{
 };
 
 const JOBS: usize = 150;
-const FILMS: usize = 8;
+const FILMS: usize = 6;
 const WATCHED: usize = 75;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,11 +111,11 @@ async fn strike(cluster: &mut Cluster, random: &mut StdRng) {
             drop(redis.ask("FLUSHALL").expect("it forgets"));
         }
         6 => {
-            let every = [0, 3, 10][random.random_range(0..3)];
+            let every = [0, 7, 25][random.random_range(0..3)];
             cluster.world.outside_mut().store.fail_every(every);
         }
         _ => {
-            let wait = Duration::from_millis(random.random_range(0..200));
+            let wait = Duration::from_millis(random.random_range(0..60));
             cluster.world.outside_mut().store.wait(wait);
         }
     }

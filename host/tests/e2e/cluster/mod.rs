@@ -24,8 +24,9 @@ use crate::support::{
 const SEED: &str = "GENVID_TEST_SEED";
 
 /// Vendors are given this long before an empty look-up counts as proof. Nobody waits for it
-/// here: simulators write down at once what they accept.
+/// here: simulators have written down what they accepted after much less.
 const SETTLED: Duration = Duration::from_secs(150);
+const WRITTEN_DOWN: Duration = Duration::from_secs(12);
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +115,9 @@ impl Cluster {
 
     /// Lets vendors' times for proofs be over, for all outcomes that are looked up now.
     async fn settle(&self) {
-        self.database().age_lost_attempts(SETTLED).await;
+        self.database()
+            .age_lost_attempts(SETTLED, WRITTEN_DOWN)
+            .await;
     }
 
     fn database(&self) -> Database {

@@ -79,20 +79,27 @@ impl Database {
         .await;
     }
 
-    /// Moves attempts whose outcome is being looked up so far back, each of them once.
-    pub(crate) async fn age_lost_attempts(&self, by: Duration) {
-        let by = by.as_millis();
-        let (by, now) = match self {
+    /// Moves attempts whose outcome is being looked up so far back, each of them once, and none
+    /// that is so young: a call may still be on its way.
+    pub(crate) async fn age_lost_attempts(&self, by: Duration, young: Duration) {
+        let (by, young) = (by.as_millis(), young.as_millis());
+        let (by, young, now) = match self {
             Self::Embedded(_) => (
                 by.to_string(),
+                young.to_string(),
                 "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
             ),
-            Self::Postgres(..) => (format!("interval '{by} milliseconds'"), "now()"),
+            Self::Postgres(..) => (
+                format!("interval '{by} milliseconds'"),
+                format!("interval '{young} milliseconds'"),
+                "now()",
+            ),
         };
         self.run(format!(
             "UPDATE attempts SET submitted_at = submitted_at - {by}, \
              uncertain_at = uncertain_at - {by} \
-             WHERE finished_at IS NULL AND status = 'UNCONFIRMED' AND submitted_at > {now} - {by}"
+             WHERE finished_at IS NULL AND status = 'UNCONFIRMED' AND submitted_at > {now} - {by} \
+             AND submitted_at < {now} - {young}"
         ))
         .await;
     }

@@ -47,7 +47,12 @@ async fn complete(client: &Client, upload: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_door_takes_what_was_announced_and_no_more() {
-    let mut world = Setup::default().set("media.max_image_mib", 1).start().await;
+    // A bucket has a door of its own.
+    let mut world = Setup::default()
+        .embedded()
+        .set("media.max_image_mib", 1)
+        .start()
+        .await;
     let client = world.client();
     let bytes = png();
     let upload = announce(&client, &bytes).await;
@@ -139,8 +144,41 @@ async fn a_vendor_gets_an_uploaded_picture_as_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_in_a_bucket_go_with_their_project() {
+    let world = Setup::default()
+        .on_servers()
+        .set("media.sweep_seconds", 1)
+        .set("media.keep_deleted_days", 0)
+        .start()
+        .await;
+    let client = world.client();
+    let project = client.project().await;
+    let wish = world.wish(&project, json!({}));
+    let id = client.start("GenerateVideo", wish).await;
+    client.ended(&id, "SUCCEEDED").await;
+    let kept = || {
+        let objects = world.outside().store.objects();
+        let of_job = objects
+            .iter()
+            .filter(|object| object.to_string_lossy().contains(&id));
+        of_job.count()
+    };
+    assert!(kept() > 0, "a film is somewhere");
+    client.change("DeleteProject", json!({"id": project})).await;
+    until("the files are gone", || async {
+        (kept() == 0).then_some(())
+    })
+    .await;
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_go_with_their_project() {
-    let mut world = Setup::default().set("media.sweep_seconds", 1).start().await;
+    let mut world = Setup::default()
+        .embedded()
+        .set("media.sweep_seconds", 1)
+        .start()
+        .await;
     let client = world.client();
     let project = client.project().await;
     let id = client

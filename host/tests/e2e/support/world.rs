@@ -429,6 +429,11 @@ impl World {
     }
 
     /// Redis and the store; panics in a world without.
+    pub(crate) fn outside(&self) -> &Outside {
+        self.outside.as_ref().expect("a world on servers")
+    }
+
+    /// The same, to stop and start them.
     pub(crate) fn outside_mut(&mut self) -> &mut Outside {
         self.outside.as_mut().expect("a world on servers")
     }

@@ -73,6 +73,15 @@ impl App {
             database.expire_foreign_leases(node).await?;
         }
 
+        let Nodes {
+            bus,
+            nudges,
+            inbox,
+            installed,
+            places,
+            pace,
+            ties,
+        } = Nodes::start(&settings, &database, node)?;
         let role = settings.server.role;
         let studio = async {
             Ok(match role.works() {
@@ -81,7 +90,7 @@ impl App {
             })
         };
         let (plugins, blobs, studio) = tokio::try_join!(
-            load_plugins(&settings, Some(&database)),
+            load_plugins(&settings, Some(&database), pace),
             blobs::open(&settings, data.join("media")),
             studio,
         )?;
@@ -129,14 +138,6 @@ impl App {
             max_media_bytes: settings.media.max_mib << 20,
             public_url: (!configured.is_empty()).then_some(configured),
         });
-        let Nodes {
-            bus,
-            nudges,
-            inbox,
-            installed,
-            places,
-            ties,
-        } = Nodes::start(&settings, &database, node)?;
         let uploads = uploads::Service::new(
             database.clone(),
             Arc::clone(&blobs),

@@ -9,6 +9,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::assets::AssetStore;
 use crate::contract::types;
 
+/// Asked right before the first byte of a request that is not safe (anything but GET and HEAD)
+/// leaves. Must not wait.
+pub type Permission = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What a call may use.
 #[derive(Clone)]
 pub struct Call {
@@ -16,6 +20,9 @@ pub struct Call {
     pub assets: Arc<dyn AssetStore>,
     /// Where live text of a script goes; without it the text is dropped.
     pub text: Option<UnboundedSender<String>>,
+    /// Whether what may cost money may still leave; without it, it may. When it says no, the
+    /// request is not sent and [`Trace::withheld`] says so.
+    pub permission: Option<Permission>,
     /// Who calls, for logs: for example the step's id.
     pub label: String,
 }
@@ -135,6 +142,8 @@ pub struct Trace {
     pub sent: bool,
     /// One of those has no complete answer: the vendor may have accepted it.
     pub unanswered: bool,
+    /// One of those was not sent, because the caller's permission had ended.
+    pub withheld: bool,
     /// Status of the last answer.
     pub last_status: Option<u16>,
     /// Wall-clock time of the whole call, without waiting for a free instance.

@@ -24,6 +24,7 @@ mod load;
 pub mod manifest;
 mod meter;
 mod output;
+mod pace;
 mod plugin;
 mod run;
 mod runtime;
@@ -33,13 +34,16 @@ mod text;
 mod webhook_recipes;
 
 pub use assets::{Asset, AssetStore, AssetWriter, NoAssets};
-pub use call::{Call, ContextArgs, Failure, Lost, Outcome, SandboxError, SandboxErrorKind, Trace};
+pub use call::{
+    Call, ContextArgs, Failure, Lost, Outcome, Permission, SandboxError, SandboxErrorKind, Trace,
+};
 pub use component::{Component, Exports};
 pub use contract::{ContractJson, account, catalog, script, tasks, types, video, voice, webhook};
 pub use egress::Fetched;
 pub use error::{Error, FetchError, GrantError, LoadError, WebhookRefused};
 pub use grant::Grant;
 pub use manifest::Manifest;
+pub use pace::{Pace, Pass};
 pub use plugin::Plugin;
 pub use runtime::{Options, Runtime};
 

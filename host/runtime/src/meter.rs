@@ -1,15 +1,17 @@
 //! What one call did so far. Shared with everything that works for the call, so that it is
 //! right also when the call is cut off in the middle.
 
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::call::Trace;
+use crate::call::{Permission, Trace};
 
 /// The facts of one call. All orderings are relaxed: one task works for a call, and who reads
 /// the result does so after that task has ended or was dropped.
-#[derive(Debug)]
 pub(crate) struct Meter {
+    permission: Option<Permission>,
+    withheld: AtomicBool,
     requests: AtomicU32,
     begun: AtomicU32,
     answered: AtomicU32,
@@ -20,9 +22,17 @@ pub(crate) struct Meter {
     instantiate: AtomicU64,
 }
 
+impl fmt::Debug for Meter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.trace().fmt(formatter)
+    }
+}
+
 impl Meter {
-    pub(crate) fn new(started: Instant) -> Self {
+    pub(crate) fn new(started: Instant, permission: Option<Permission>) -> Self {
         Self {
+            permission,
+            withheld: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             begun: AtomicU32::new(0),
             answered: AtomicU32::new(0),
@@ -47,9 +57,15 @@ impl Meter {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// A request other than GET and HEAD is about to put its first byte on the wire.
-    pub(crate) fn begun(&self) {
+    /// A request other than GET and HEAD is about to put its first byte on the wire. False
+    /// when it may not.
+    pub(crate) fn begin(&self) -> bool {
+        if self.permission.as_ref().is_some_and(|may| !may()) {
+            self.withheld.store(true, Ordering::Relaxed);
+            return false;
+        }
         self.begun.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// One of those has its whole answer.
@@ -95,6 +111,7 @@ impl Meter {
             requests: self.requests.load(Ordering::Relaxed),
             sent: begun > 0,
             unanswered: begun > self.answered.load(Ordering::Relaxed),
+            withheld: self.withheld.load(Ordering::Relaxed),
             last_status: (status != 0).then_some(status),
             elapsed: self.started.elapsed(),
             instantiate: Duration::from_nanos(self.instantiate.load(Ordering::Relaxed)),

@@ -120,7 +120,7 @@ impl Plugin {
         };
 
         let started = Instant::now();
-        let meter = Arc::new(Meter::new(started));
+        let meter = Arc::new(Meter::new(started, call.permission.clone()));
         let deadline = started + limit;
         let result = {
             let mut work =
@@ -238,10 +238,11 @@ impl Plugin {
         type Answer<T> = (Result<T, Error>,);
         let started = Instant::now();
         let limit = Duration::from_secs(10);
-        let meter = Arc::new(Meter::new(started));
+        let meter = Arc::new(Meter::new(started, None));
         let call = Call {
             assets: Arc::new(crate::assets::NoAssets),
             text: None,
+            permission: None,
             label: "load".to_owned(),
         };
         let _place = self

@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::component::Component;
 use crate::egress::Client;
 use crate::error::{Error, LoadError};
+use crate::pace::Pace;
 use crate::state::CallState;
 use crate::{engine, load};
 
@@ -30,6 +31,9 @@ pub struct Options {
     /// Certificates (X.509, DER) that are trusted beside those of the system, for networks
     /// whose proxy opens TLS connections.
     pub extra_roots: Vec<Vec<u8>>,
+    /// Who counts the vendors' requests per second together with other processes; without
+    /// it, this one counts for itself.
+    pub pace: Option<Arc<dyn Pace>>,
 }
 
 impl Default for Options {
@@ -40,6 +44,7 @@ impl Default for Options {
             user_agent: concat!("genvid/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_saved_bytes: 2 << 30,
             extra_roots: Vec::new(),
+            pace: None,
         }
     }
 }
@@ -79,7 +84,7 @@ impl Runtime {
             .cache_dir
             .map(|folder| Cache::open(folder, &engine))
             .transpose()?;
-        let client = Client::new(&options.user_agent, options.extra_roots)?;
+        let client = Client::new(&options.user_agent, options.extra_roots, options.pace)?;
         engine::start_ticker(&engine)?;
         Ok(Self {
             shared: Arc::new(Shared {

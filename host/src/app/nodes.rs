@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use genvid_runtime::Pace;
 use secrecy::ExposeSecret;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -39,6 +40,8 @@ pub(super) struct Nodes {
     pub(super) installed: Arc<Notify>,
     /// The vendors' places, where they are shared.
     pub(super) places: Option<Arc<dyn Places>>,
+    /// The vendors' requests per second, likewise.
+    pub(super) pace: Option<Arc<dyn Pace>>,
     pub(super) ties: Ties,
 }
 
@@ -94,6 +97,7 @@ impl Nodes {
             inbox,
             installed,
             places,
+            pace: redis.as_ref().map(Redis::pace),
             ties: Ties {
                 redis,
                 reach,

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use futures::FutureExt;
-use genvid_runtime::{Component, Grant, Plugin, Runtime, manifest::Credential};
+use genvid_runtime::{Component, Grant, Pace, Plugin, Runtime, manifest::Credential};
 use tokio::sync::{Notify, watch};
 use url::Url;
 
@@ -35,11 +35,12 @@ const RETIREMENT: Duration = Duration::from_secs(600);
 const NO_PLUGINS: &str = "no plugins: install them with `genvid admin plugin install`, name their \
     folder with plugins.dirs or --plugins, or build them with `cargo xtask plugins`";
 
-/// The sandbox of this process.
+/// The sandbox of this process. With `pace` it shares the vendors' requests per second with
+/// other nodes.
 ///
 /// # Errors
 /// When the engine does not start.
-pub fn runtime(settings: &Settings) -> anyhow::Result<Runtime> {
+pub fn runtime(settings: &Settings, pace: Option<Arc<dyn Pace>>) -> anyhow::Result<Runtime> {
     Ok(Runtime::new(genvid_runtime::Options {
         cache_dir: Some(if settings.plugins.cache_dir.as_os_str().is_empty() {
             settings.data.dir.join("plugin-cache")
@@ -48,6 +49,7 @@ pub fn runtime(settings: &Settings) -> anyhow::Result<Runtime> {
         }),
         max_instances: settings.plugins.max_instances,
         max_saved_bytes: settings.media.max_mib << 20,
+        pace,
         ..genvid_runtime::Options::default()
     })?)
 }
@@ -96,8 +98,9 @@ pub async fn folder_plugins(
 pub async fn load_plugins(
     settings: &Settings,
     database: Option<&Database>,
+    pace: Option<Arc<dyn Pace>>,
 ) -> anyhow::Result<(Runtime, Registry, Keeper)> {
-    let runtime = runtime(settings)?;
+    let runtime = runtime(settings, pace)?;
     let folder = folder_plugins(settings, &runtime).await?;
     let mut keeper = Keeper {
         settings: settings.clone(),

@@ -134,7 +134,7 @@ async fn load(settings: &Settings) -> anyhow::Result<Registry> {
             );
             None
         });
-    let (_, registry, _) = app::load_plugins(settings, database.as_ref()).await?;
+    let (_, registry, _) = app::load_plugins(settings, database.as_ref(), None).await?;
     Ok(registry)
 }
 
@@ -142,6 +142,7 @@ async fn call(provider: &Provider, function: &str, tasks: Vec<String>) -> anyhow
     let call = Call {
         assets: Arc::new(NoAssets),
         text: None,
+        permission: None,
         label: format!("command line {function}"),
     };
     let plugin = &provider.plugin;

@@ -46,6 +46,7 @@ pub(super) async fn receive(
     let call = Call {
         assets: Arc::new(NoAssets),
         text: None,
+        permission: None,
         label: format!("callback {}", provider.id()),
     };
     let hints = match provider

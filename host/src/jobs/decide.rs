@@ -35,7 +35,8 @@ pub enum Then {
     NextProvider,
     /// The same provider again, not before this long, up to `TRIES` times.
     Retry(Option<Duration>),
-    /// The same provider, once one of its slots is free; does not count as a try.
+    /// The same provider, not before this long and once one of its slots is free; does not
+    /// count as a try.
     WaitForSlot(Option<Duration>),
 }
 
@@ -53,6 +54,14 @@ pub fn judge_submission(outcome: &Outcome<Submission>) -> Verdict {
 fn judge_refusal(failure: &CallFailure, trace: Trace) -> Verdict {
     if trace.unanswered {
         return Verdict::Unconfirmed("The provider was called and did not answer.".to_owned());
+    }
+    if trace.withheld && !trace.sent {
+        // The step may have another worker by now: then this is not written.
+        let failure = Failure::new(
+            FailureCode::ProviderUnavailable,
+            "Not sent: this server was held up and may have lost the step meanwhile.",
+        );
+        return Verdict::Refused(failure, Then::WaitForSlot(Some(Duration::ZERO)));
     }
     match failure {
         CallFailure::Sandbox(error) if trace.sent => Verdict::Unconfirmed(format!(
@@ -302,6 +311,31 @@ mod tests {
                 ..Trace::default()
             },
         })
+    }
+
+    #[test]
+    fn what_was_withheld_was_not_bought_and_is_no_try() {
+        let withheld = |sent| {
+            judge_submission(&Outcome {
+                result: Err(CallFailure::Plugin(Error {
+                    kind: ErrorKind::Unavailable,
+                    message: String::new(),
+                    vendor_code: None,
+                })),
+                trace: Trace {
+                    withheld: true,
+                    sent,
+                    last_status: sent.then_some(200),
+                    ..Trace::default()
+                },
+            })
+        };
+        assert!(matches!(
+            withheld(false),
+            Verdict::Refused(_, Then::WaitForSlot(Some(Duration::ZERO)))
+        ));
+        // Something else had left before: what it was, only the vendor knows.
+        assert!(matches!(withheld(true), Verdict::Unconfirmed(_)));
     }
 
     fn sandbox(kind: SandboxErrorKind, sent: bool) -> Verdict {

@@ -5,7 +5,8 @@
 //!   (`adapters::sql`, `accept_job`);
 //! - the intent to call a provider for money is durable before the call (`advance::submit`);
 //! - whether a paid call may be repeated is decided in one place (`decide`);
-//! - every write of a worker names its fencing token (`store::Change`);
+//! - every write of a worker names its fencing token (`store::Change`), and no paid call leaves
+//!   after its lease may have ended (`lease`);
 //! - events are numbered in the transaction that changes the job, and told after it (`bus`).
 //!
 //! Start reading with `model`, then `service` (what edges call), then `advance` (what the
@@ -18,6 +19,7 @@ pub mod check;
 pub mod decide;
 pub mod events;
 pub mod input;
+pub mod lease;
 pub mod model;
 pub mod remote;
 pub mod requests;

@@ -123,6 +123,7 @@ async fn read(provider: &Provider, kind: ItemKind) -> Result<Arc<Vec<CatalogItem
         let call = Call {
             assets: Arc::new(NoAssets),
             text: None,
+            permission: None,
             label: format!("catalog {}", provider.id()),
         };
         let page = match provider

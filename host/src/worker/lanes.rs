@@ -23,6 +23,8 @@ struct Lane {
     queue: VecDeque<Box<Held>>,
     active: usize,
     limit: usize,
+    /// There may be more for it in the table: this node did not claim it, or gave it back.
+    more: bool,
 }
 
 impl Lane {
@@ -31,6 +33,7 @@ impl Lane {
             queue: VecDeque::new(),
             active: 0,
             limit: limit.max(1),
+            more: false,
         }
     }
 }
@@ -102,12 +105,26 @@ impl Lanes {
     }
 
     /// What this node cannot begin soon: there is no use in claiming it.
-    pub(super) fn busy(&self) -> Vec<Bench> {
-        [(Bench::Fetch, &self.fetch), (Bench::Compose, &self.compose)]
-            .into_iter()
-            .filter(|(_, lane)| lane.queue.len() >= lane.limit)
-            .map(|(bench, _)| bench)
-            .collect()
+    pub(super) fn busy(&mut self) -> Vec<Bench> {
+        [
+            (Bench::Fetch, &mut self.fetch),
+            (Bench::Compose, &mut self.compose),
+        ]
+        .into_iter()
+        .filter_map(|(bench, lane)| {
+            lane.more = lane.queue.len() >= lane.limit;
+            lane.more.then_some(bench)
+        })
+        .collect()
+    }
+
+    /// Whether this bench has so little left that it is time to claim what was left in the
+    /// table. True once: the next claim finds out whether there is more.
+    pub(super) fn wants_more(&mut self, bench: Option<Bench>) -> bool {
+        let lane = self.lane(bench);
+        let wants = lane.more && lane.queue.len() < lane.limit;
+        lane.more &= !wants;
+        wants
     }
 
     /// Takes out what waits too far back: other nodes may have nothing to do.
@@ -115,7 +132,9 @@ impl Lanes {
         let mut surplus = VecDeque::new();
         for lane in [&mut self.fetch, &mut self.compose] {
             let keep = (PATIENCE * lane.limit).min(lane.queue.len());
-            surplus.append(&mut lane.queue.split_off(keep));
+            let mut rest = lane.queue.split_off(keep);
+            lane.more |= !rest.is_empty();
+            surplus.append(&mut rest);
         }
         surplus
     }
@@ -184,12 +203,13 @@ mod tests {
             node: NodeId::generate(),
             epoch: 1,
         };
-        Box::new(Held::new(Claimed {
+        let claimed = Claimed {
             step,
             fence,
             owner: UserId::generate(),
             deadline: now.after(Duration::from_secs(60)),
-        }))
+        };
+        Box::new(Held::new(claimed, None))
     }
 
     fn composition() -> Box<Held> {
@@ -236,6 +256,12 @@ mod tests {
         assert_eq!(lanes.surplus().len(), 3);
         assert!(lanes.surplus().is_empty());
         assert_eq!(lanes.next().expect("the first").1.step.id, id);
+        // What was given back is fetched again as soon as there is room, and not before.
+        let compose = Some(Bench::Compose);
+        assert!(!lanes.wants_more(compose));
+        lanes.compose.queue.truncate(1);
+        assert!(lanes.wants_more(compose));
+        assert!(!lanes.wants_more(compose), "a claim is on its way");
         // Calls wait for vendors' slots, which all nodes share: none of them is surplus.
         for _ in 0..5 {
             lanes.push(held(StepKind::Voice, StepStatus::Pending));

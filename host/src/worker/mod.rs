@@ -21,12 +21,13 @@ use tokio::{
 
 use crate::{
     adapters::sql,
-    ids::{JobId, NodeId, StepId},
+    ids::{JobId, NodeId},
     jobs::{
         advance::{Advance, Held, Next},
+        lease::Leases,
         model::{StepKind, StepStatus},
         remote::Nudge,
-        store::{Bench, Claimed},
+        store::{Bench, Claimed, Fence},
     },
     providers::{Gate, Places, Slot},
     time::{self, Timestamp},
@@ -61,14 +62,16 @@ enum Message {
     Polled(Vec<Next>),
     /// A turn or a poll with steps of these jobs broke down.
     Broke(During, Vec<JobId>),
+    /// Leases of lost steps that could not be handed back.
+    StillLost(Vec<JobId>),
     /// Leases that could not be handed back.
-    StillHeld(Vec<JobId>),
+    StillHeld(Vec<Fence>),
     /// A step got its slot.
     Go(Box<Held>, Slot),
-    /// Steps were claimed.
-    Claimed(Result<Vec<Claimed>, sql::Error>),
-    /// Leases were renewed; the jobs of these steps were asked to stop.
-    Renewed(Result<Vec<StepId>, sql::Error>),
+    /// Steps were claimed, by a statement that was begun at that time.
+    Claimed(std::time::Instant, Result<Vec<Claimed>, sql::Error>),
+    /// Leases were renewed, likewise; these jobs were asked to stop.
+    Renewed(std::time::Instant, Result<Vec<JobId>, sql::Error>),
 }
 
 /// Whose tasks are asked for in one call: a provider, the digest of its plugin, and whether
@@ -101,6 +104,10 @@ pub struct Worker {
     places: Option<Arc<dyn Places>>,
     /// Jobs whose step this worker lost sight of and still has the lease of.
     broken: Vec<JobId>,
+    /// What this worker gave up and may still have the lease of.
+    given_up: Vec<Fence>,
+    /// How long leases are sure to last; nothing where nobody else could take a step.
+    leases: Option<Leases>,
     gauge: watch::Sender<Gauge>,
 }
 
@@ -120,6 +127,7 @@ impl Worker {
             advance.settings.fetches,
             advance.settings.compositions,
         );
+        let leases = (!advance.database.is_embedded()).then(|| Leases::new(advance.settings.lease));
         let mut worker = Self {
             advance: Arc::new(advance),
             node,
@@ -135,6 +143,8 @@ impl Worker {
             gates: HashMap::new(),
             places,
             broken: Vec::new(),
+            given_up: Vec::new(),
+            leases,
             gauge: watch::channel(Gauge::default()).0,
         };
         worker.fit_gates();
@@ -235,6 +245,7 @@ impl Worker {
                     self.withdraw_late();
                     self.look_for_room();
                     self.let_go();
+                    self.hand_back();
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -250,29 +261,24 @@ impl Worker {
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         let busy = self.lanes.busy();
         tokio::spawn(async move {
+            let began = std::time::Instant::now();
             let claimed = advance.database.claim_steps(node, lease, CLAIM, &busy);
             // A claim that never came back would be the last one.
             let claimed = AssertUnwindSafe(claimed)
                 .catch_unwind()
                 .await
                 .unwrap_or(Err(sql::Error::Closed));
-            let _ = back.send(Message::Claimed(claimed));
+            let _ = back.send(Message::Claimed(began, claimed));
         });
     }
 
     fn renew(&self, lease: Duration) {
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         tokio::spawn(async move {
+            let began = std::time::Instant::now();
             let renewed = advance.database.renew_leases(node, lease).await;
-            let _ = back.send(Message::Renewed(renewed));
+            let _ = back.send(Message::Renewed(began, renewed));
         });
-    }
-
-    fn job_of(&self, step: StepId) -> Option<JobId> {
-        self.timers
-            .values()
-            .find(|held| held.step.id == step)
-            .map(|held| held.step.job)
     }
 
     /// Looks at a job's step now instead of later.
@@ -314,6 +320,7 @@ impl Worker {
             Message::Back(bench, next) => {
                 self.lanes.done(bench);
                 self.place(next);
+                return self.lanes.wants_more(bench);
             }
             Message::Polled(all) => {
                 self.polls -= 1;
@@ -333,36 +340,39 @@ impl Worker {
                 self.broken.extend(jobs);
                 self.let_go();
             }
-            Message::StillHeld(jobs) => self.broken.extend(jobs),
+            Message::StillLost(jobs) => self.broken.extend(jobs),
+            Message::StillHeld(fences) => self.given_up.extend(fences),
             Message::Go(mut held, slot) => {
                 held.slot = Some(slot);
                 self.lanes.push(held);
             }
-            Message::Claimed(Ok(claimed)) => {
+            Message::Claimed(began, Ok(claimed)) => {
                 self.claiming = false;
                 let more = claimed.len() == CLAIM as usize;
                 claimed.iter().for_each(|claimed| self.inherit(claimed));
+                let lease = self.leases.as_ref().map(|leases| leases.claimed(began));
                 for step in claimed {
-                    self.lanes.push(Box::new(Held::new(step)));
+                    self.lanes.push(Box::new(Held::new(step, lease.clone())));
                 }
                 self.leave_surplus();
                 return more;
             }
-            Message::Claimed(Err(error)) => {
+            Message::Claimed(_, Err(error)) => {
                 self.claiming = false;
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "no step could be claimed"
                 );
             }
-            Message::Renewed(Ok(canceled)) => {
-                for step in canceled {
-                    if let Some(job) = self.job_of(step) {
-                        self.hurry(job, true);
-                    }
+            Message::Renewed(began, Ok(canceled)) => {
+                if let Some(leases) = &self.leases {
+                    leases.renewed(began);
+                }
+                for job in canceled {
+                    self.hurry(job, true);
                 }
             }
-            Message::Renewed(Err(error)) => {
+            Message::Renewed(_, Err(error)) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "leases could not be renewed"
@@ -453,20 +463,27 @@ impl Worker {
             return;
         }
         let jobs = std::mem::take(&mut self.broken);
-        self.hand_back(jobs, AFTER_PANIC);
-    }
-
-    /// Gives up the leases of these jobs' steps; others may claim them after a while.
-    fn hand_back(&self, jobs: Vec<JobId>, after: Duration) {
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         tokio::spawn(async move {
-            let released = advance.database.let_go(node, jobs.clone(), after);
+            let released = advance.database.let_go(node, jobs.clone(), AFTER_PANIC);
             if let Err(error) = released.await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "leases could not be handed back; the next sweep tries again"
-                );
-                let _ = back.send(Message::StillHeld(jobs));
+                still_leased(&error);
+                let _ = back.send(Message::StillLost(jobs));
+            }
+        });
+    }
+
+    /// Gives up what this node does not begin soon; others may claim it at once.
+    fn hand_back(&mut self) {
+        if self.given_up.is_empty() {
+            return;
+        }
+        let fences = std::mem::take(&mut self.given_up);
+        let (advance, back) = (Arc::clone(&self.advance), self.back.clone());
+        tokio::spawn(async move {
+            if let Err(error) = advance.database.hand_back(fences.clone()).await {
+                still_leased(&error);
+                let _ = back.send(Message::StillHeld(fences));
             }
         });
     }
@@ -476,15 +493,9 @@ impl Worker {
         if self.advance.database.is_embedded() {
             return;
         }
-        let jobs: Vec<JobId> = self
-            .lanes
-            .surplus()
-            .iter()
-            .map(|held| held.step.job)
-            .collect();
-        if !jobs.is_empty() {
-            self.hand_back(jobs, Duration::ZERO);
-        }
+        let surplus = self.lanes.surplus();
+        self.given_up.extend(surplus.iter().map(|held| held.fence));
+        self.hand_back();
     }
 
     fn start_ready(&mut self) {
@@ -580,8 +591,14 @@ impl Worker {
                 }
                 Ok(Some(Message::Broke(During::Turn(bench), _))) => self.lanes.done(bench),
                 Ok(Some(Message::Broke(During::Poll, _))) => self.polls -= 1,
-                Ok(Some(Message::Claimed(_))) => self.claiming = false,
-                Ok(Some(Message::Go(..) | Message::Renewed(_) | Message::StillHeld(_))) => {}
+                Ok(Some(Message::Claimed(..))) => self.claiming = false,
+                // All leases are handed back below.
+                Ok(Some(
+                    Message::Go(..)
+                    | Message::Renewed(..)
+                    | Message::StillLost(_)
+                    | Message::StillHeld(_),
+                )) => {}
                 Ok(None) | Err(_) => break,
             }
         }
@@ -602,6 +619,13 @@ impl Worker {
             }
         }
     }
+}
+
+fn still_leased(error: &sql::Error) {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "leases could not be handed back; the next sweep tries again"
+    );
 }
 
 fn leave_next(next: Next) {

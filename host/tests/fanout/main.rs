@@ -5,5 +5,6 @@ mod connections;
 mod events;
 mod losses;
 mod nudges;
+mod pace;
 mod slots;
 mod support;

@@ -314,6 +314,11 @@ pub(crate) fn places(
     (redis, places, inbox)
 }
 
+/// Only what any node needs to count with others.
+pub(crate) fn link(server: &servers::Redis) -> Redis {
+    Redis::open(&options(server)).expect("an address")
+}
+
 fn ear(inbox: mpsc::UnboundedSender<Nudge>) -> Ear {
     Arc::new(move |nudge| {
         // Fails only while the node goes away.

@@ -111,8 +111,7 @@ pub(crate) async fn what_a_busy_node_cannot_begin_is_left(bench: Bench) {
     }
     let database = bench.database.for_worker();
     for claimed in &held {
-        let jobs = vec![claimed.step.job];
-        let released = database.let_go(claimed.fence.node, jobs, Duration::ZERO);
+        let released = database.hand_back(vec![claimed.fence]);
         released.await.expect("handed back");
     }
     let claim = async |busy: &'static [store::Bench]| {
@@ -207,7 +206,7 @@ pub(crate) async fn renewing_tells_who_asked_to_stop(bench: Bench) {
         .await
         .expect("decided");
     let asked = bench.database.renew_leases(claimed.fence.node, LEASE).await;
-    assert_eq!(asked.expect("renewed"), [claimed.step.id]);
+    assert_eq!(asked.expect("renewed"), [claimed.step.job]);
 }
 
 pub(crate) async fn a_step_is_woken_unless_somebody_holds_it(bench: Bench) {
@@ -261,4 +260,36 @@ pub(crate) async fn what_a_worker_lost_sight_of_is_claimed_again(bench: Bench) {
         .await
         .expect("written");
     assert!(bench.claim(node, LEASE).await.is_empty(), "after a while");
+}
+
+/// The answer to a hand-back may be lost on the way; it is repeated then, and must not take
+/// what was claimed meanwhile. Nobody loses the place in the line by it.
+pub(crate) async fn handing_back_twice_takes_nothing_new(bench: Bench) {
+    let node = NodeId::generate();
+    let first = bench.accept(bench.ann).await;
+    let before = bench.claim(node, LEASE).await;
+    let [held] = &before[..] else {
+        panic!("one step is due: {before:?}");
+    };
+    let due = bench.steps(first.id).await[0].due_at;
+    bench.accept(bench.ann).await;
+    let database = bench.database.for_worker();
+    let hand_back = async || {
+        let handed = database.hand_back(vec![held.fence]);
+        handed.await.expect("handed back");
+    };
+    hand_back().await;
+    assert_eq!(bench.steps(first.id).await[0].due_at, due);
+    let again = bench
+        .database
+        .claim_steps(node, LEASE, 1, &[])
+        .await
+        .expect("claimed");
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].step.id, held.step.id, "the oldest goes first");
+    hand_back().await;
+    let rest = bench.claim(NodeId::generate(), LEASE).await;
+    assert_eq!(rest.len(), 1, "only the other one is free");
+    assert_ne!(rest[0].step.id, held.step.id);
+    bench.done(change(&again[0])).await;
 }

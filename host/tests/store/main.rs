@@ -60,6 +60,7 @@ contract! {
     claims::renewing_tells_who_asked_to_stop,
     claims::a_step_is_woken_unless_somebody_holds_it,
     claims::what_a_worker_lost_sight_of_is_claimed_again,
+    claims::handing_back_twice_takes_nothing_new,
     deciding::a_cancel_is_written_once,
     deciding::a_cancel_wakes_what_is_parked,
     deciding::a_retry_begins_a_new_round,

@@ -59,6 +59,13 @@ impl Handle {
         self.face.desk().invoice()
     }
 
+    /// How long the oldest request that is still being dealt with has taken, whether or not
+    /// its sender still waits. What came before that is written down.
+    #[must_use]
+    pub fn busy_for(&self) -> std::time::Duration {
+        self.face.desk().oldest_under_way()
+    }
+
     /// Arms faults: all of them, or none when one is wrong.
     ///
     /// # Errors

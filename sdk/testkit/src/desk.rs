@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -62,6 +63,8 @@ pub(crate) struct Desk {
     /// For fetching the links that callers hand in.
     pub(crate) web: reqwest::Client,
     in_flight: AtomicUsize,
+    /// When the requests that are being dealt with came in.
+    under_way: Mutex<BTreeMap<u64, Instant>>,
     numbers: AtomicU64,
     /// Goes up with each reset, so that what was under way before it stays silent.
     epoch: AtomicU64,
@@ -77,6 +80,18 @@ struct Inner {
     faults: Faults,
     requests: VecDeque<Seen>,
     random: StdRng,
+}
+
+/// A request that is being dealt with, whether or not its sender still waits.
+pub(crate) struct UnderWay {
+    desk: Arc<Desk>,
+    number: u64,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.desk.under_way().remove(&self.number);
+    }
 }
 
 /// Gives the place of a request in flight back.
@@ -105,6 +120,7 @@ impl Desk {
             courier: Courier::new(web.clone()),
             web,
             in_flight: AtomicUsize::new(0),
+            under_way: Mutex::default(),
             numbers: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             first_profile: profile.clone(),
@@ -146,6 +162,30 @@ impl Desk {
         let taken = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let place = Place(&self.in_flight);
         (limit == 0 || taken < limit).then_some(place)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request of that number is dealt with until this is dropped.
+    pub(crate) fn deal_with(self: &Arc<Self>, number: u64) -> UnderWay {
+        self.under_way().insert(number, Instant::now());
+        UnderWay {
+            desk: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// How long the oldest request that is being dealt with has taken so far.
+    pub(crate) fn oldest_under_way(&self) -> Duration {
+        let under_way = self.under_way();
+        under_way
+            .values()
+            .min()
+            .map_or(Duration::ZERO, Instant::elapsed)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -192,7 +192,13 @@ async fn gate(
                 request.extensions_mut().insert(call.clone());
                 // A task of its own: the vendor finishes what it started even when the
                 // client goes away.
-                match tokio::spawn(next.run(request)).await {
+                let under_way = desk.deal_with(number);
+                let work = async move {
+                    let response = next.run(request).await;
+                    drop(under_way);
+                    response
+                };
+                match tokio::spawn(work).await {
                     Ok(response) => after(&*face, &faults, &call, response).await,
                     Err(_) => face.refusal(Class::InternalError).into_response(),
                 }

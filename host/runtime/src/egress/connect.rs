@@ -190,12 +190,18 @@ impl Wire {
         self.0.touched.load(Ordering::Relaxed)
     }
 
-    fn touch(&self) {
-        if !self.0.touched.swap(true, Ordering::Relaxed)
-            && let Some(meter) = self.slot().take()
-        {
-            meter.begun();
+    /// Before each write. An error, and nothing leaves, when the request may not begin.
+    fn touch(&self) -> io::Result<()> {
+        if self.touched() {
+            return Ok(());
         }
+        let mut slot = self.slot();
+        if slot.as_ref().is_some_and(|meter| !meter.begin()) {
+            return Err(io::Error::other("the caller may not send it any more"));
+        }
+        *slot = None;
+        self.0.touched.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Meter>>> {
@@ -251,7 +257,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.wire.touch();
+        if let Err(why) = self.wire.touch() {
+            return Poll::Ready(Err(why));
+        }
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
@@ -263,7 +271,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.wire.touch();
+        if let Err(why) = self.wire.touch() {
+            return Poll::Ready(Err(why));
+        }
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),

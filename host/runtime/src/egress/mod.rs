@@ -28,6 +28,7 @@ pub(crate) use guest::CallEgress;
 
 use crate::error::Error;
 use crate::manifest::{Credential, Limits, Manifest};
+use crate::pace::Pace;
 use connect::Connector;
 use credential::Filled;
 use exchange::Pool;
@@ -35,26 +36,34 @@ use rate::Rate;
 use rules::{Reroute, Rules};
 use scrub::Scrubber;
 
-/// What all plugins share: TLS and the name under which requests are made.
+/// What all plugins share: TLS, the name under which requests are made, and who counts them.
 #[derive(Clone)]
 pub(crate) struct Client {
     connector: Connector,
     user_agent: HeaderValue,
+    pace: Option<Arc<dyn Pace>>,
 }
 
 impl Client {
-    pub(crate) fn new(user_agent: &str, extra_roots: Vec<Vec<u8>>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        user_agent: &str,
+        extra_roots: Vec<Vec<u8>>,
+        pace: Option<Arc<dyn Pace>>,
+    ) -> Result<Self, Error> {
         let user_agent = HeaderValue::from_str(user_agent)
             .map_err(|_| Error::Tls("the user agent does not fit into a header".to_owned()))?;
         Ok(Self {
             connector: Connector::new(extra_roots)?,
             user_agent,
+            pace,
         })
     }
 }
 
 /// The way out for one plugin.
 pub(crate) struct Egress {
+    /// The plugin's id.
+    plugin: String,
     client: Client,
     pool: Arc<Pool>,
     rules: Rules,
@@ -79,6 +88,7 @@ impl Egress {
         max_saved_bytes: u64,
     ) -> Self {
         let mut egress = Self {
+            plugin: manifest.id.clone(),
             rules: Rules::of(manifest),
             reroutes,
             rate: Rate::new(manifest.limits.requests_per_second),
@@ -111,6 +121,7 @@ impl Egress {
     /// No way out at all.
     pub(crate) fn closed(client: Client) -> Self {
         Self {
+            plugin: String::new(),
             client,
             pool: Arc::default(),
             rules: Rules::default(),

@@ -21,13 +21,15 @@ impl Rate {
     }
 
     /// Takes one token, unless it comes later than `latest`; answers when the request may go.
-    pub(crate) fn take(&self, now: Instant, latest: Instant) -> Option<Instant> {
+    /// Only every `share`th token is this process's own.
+    pub(crate) fn take(&self, now: Instant, latest: Instant, share: u32) -> Option<Instant> {
+        let interval = self.interval * share.max(1);
         let mut full = match self.full.lock() {
             Ok(full) => full,
             // The value is a plain instant, whole at any time.
             Err(poisoned) => poisoned.into_inner(),
         };
-        let next = full.map_or(now, |full| full.max(now)) + self.interval;
+        let next = full.map_or(now, |full| full.max(now)) + interval;
         let burst = Duration::from_secs(1);
         let at = next.checked_sub(burst).map_or(now, |at| at.max(now));
         if at > latest {

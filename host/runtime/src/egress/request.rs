@@ -24,6 +24,7 @@ use crate::assets::AssetStore;
 use crate::contract::generated::genvid::provider::http as guest;
 use crate::contract::types::{Error, ErrorKind};
 use crate::meter::Meter;
+use crate::pace::Pass;
 
 /// Most redirects that are followed.
 const REDIRECTS: usize = 5;
@@ -229,6 +230,24 @@ impl Egress {
         })
     }
 
+    /// When the next request may go.
+    async fn turn(&self, deadline: Instant) -> Option<Instant> {
+        let now = Instant::now();
+        let share = match &self.client.pace {
+            None => 1,
+            Some(pace) => {
+                let within = deadline.saturating_duration_since(now);
+                let most = self.limits.requests_per_second;
+                match pace.take(&self.plugin, most, within).await {
+                    Pass::After(wait) => return Some(Instant::now() + wait),
+                    Pass::TooLate => return None,
+                    Pass::Share(share) => share,
+                }
+            }
+        };
+        self.rate.take(now, deadline, share)
+    }
+
     async fn hop(
         &self,
         job: &Job,
@@ -241,8 +260,8 @@ impl Egress {
             return Err(refused(format!("more than {most} requests in one call")));
         }
         let at = self
-            .rate
-            .take(Instant::now(), deadline)
+            .turn(deadline)
+            .await
             .ok_or_else(|| unsent("this plugin's requests per second are used up".to_owned()))?;
         if at > Instant::now() {
             tokio::time::sleep_until(at.into()).await;

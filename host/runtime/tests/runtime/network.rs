@@ -1,6 +1,6 @@
 //! Where a plugin may go, and what comes back to it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Query, Request};
@@ -11,8 +11,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::support::{
-    API_KEY, command, exchange, get as get_path, lonely, plugin, post, sandbox_error, serve,
-    text_of,
+    API_KEY, command, exchange, exchange_with, get as get_path, lonely, plugin, post,
+    sandbox_error, serve, text_of,
 };
 
 /// Answers with what arrived.
@@ -447,6 +447,107 @@ async fn requests_per_second_are_spread() {
         "{:?}",
         started.elapsed()
     );
+}
+
+/// Counts nothing and answers always the same; remembers what it was asked.
+#[derive(Debug)]
+struct Fixed(genvid_runtime::Pass, std::sync::Mutex<Vec<(String, u32)>>);
+
+impl genvid_runtime::Pace for Fixed {
+    fn take<'a>(
+        &'a self,
+        plugin: &'a str,
+        per_second: u32,
+        _: Duration,
+    ) -> futures::future::BoxFuture<'a, genvid_runtime::Pass> {
+        let asked = (plugin.to_owned(), per_second);
+        self.1.lock().expect("a lock").push(asked);
+        Box::pin(std::future::ready(self.0))
+    }
+}
+
+/// The time that 15 requests took with 10 a second and this answer of the pace, and how many
+/// of them had an answer.
+async fn paced(pass: genvid_runtime::Pass) -> (Duration, usize) {
+    let vendor = serve(Router::new().fallback(any(echo))).await;
+    let text = String::from_utf8(guest_manifest()).expect("text");
+    let slow = text.replace("requests_per_second = 1_000", "requests_per_second = 10");
+    let pace = std::sync::Arc::new(Fixed(pass, std::sync::Mutex::default()));
+    let runtime = crate::support::runtime(genvid_runtime::Options {
+        pace: Some(pace.clone()),
+        ..genvid_runtime::Options::default()
+    });
+    let wasm = crate::loading::with_manifest(&slow);
+    let component = runtime.load(wasm).await.expect("the guest loads");
+    let id = component.manifest().id.clone();
+    let plugin = component
+        .configure(crate::support::grant(&vendor))
+        .expect("the grant fits");
+    let started = Instant::now();
+    let exchanges: Vec<Value> = (0..15).map(|_| get_path("/v1/x")).collect();
+    let outcome = command(&plugin, json!({ "do": "http", "exchanges": exchanges })).await;
+    let came = text_of(&outcome);
+    let answered = came.as_array().expect("a list").iter();
+    let answered = answered.filter(|one| one["status"] == 200).count();
+    assert_eq!(*pace.1.lock().expect("a lock"), vec![(id, 10); 15]);
+    (started.elapsed(), answered)
+}
+
+#[tokio::test]
+async fn who_counts_for_all_processes_is_obeyed() {
+    use genvid_runtime::Pass;
+    let (took, answered) = paced(Pass::After(Duration::ZERO)).await;
+    assert!(
+        answered == 15 && took < Duration::from_millis(450),
+        "{took:?}"
+    );
+    let (took, answered) = paced(Pass::After(Duration::from_millis(40))).await;
+    assert!(
+        answered == 15 && took >= Duration::from_millis(600),
+        "{took:?}"
+    );
+    let (_, answered) = paced(Pass::TooLate).await;
+    assert_eq!(answered, 0, "what would come too late is not sent");
+    // One of two: five at once, and the other ten a fifth of a second apart.
+    let (took, answered) = paced(Pass::Share(2)).await;
+    assert!(
+        answered == 15 && took >= Duration::from_millis(1_900),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_may_cost_money_leaves_only_with_permission() {
+    let arrived = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&arrived);
+    let vendor = serve(Router::new().fallback(any(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        std::future::ready("{}")
+    })))
+    .await;
+    let plugin = plugin(&vendor).await;
+    let calls = |may: bool| {
+        let mut call = crate::support::call();
+        call.permission = Some(std::sync::Arc::new(move || may));
+        call
+    };
+    let (came, trace) = exchange_with(&plugin, calls(true), post("/v1/x", "{}")).await;
+    assert_eq!(came["status"], 200);
+    assert!(trace.sent && !trace.withheld);
+    // On the connection that is open already, and on a new one.
+    for _ in 0..2 {
+        let (came, trace) = exchange_with(&plugin, calls(false), post("/v1/x", "{}")).await;
+        assert!(came["status"].is_null(), "{came}");
+        assert!(
+            trace.withheld && !trace.sent && !trace.unanswered,
+            "{trace:?}"
+        );
+    }
+    assert_eq!(arrived.load(std::sync::atomic::Ordering::SeqCst), 1);
+    // Questions are free.
+    let (came, trace) = exchange_with(&plugin, calls(false), get_path("/v1/x")).await;
+    assert_eq!(came["status"], 200);
+    assert!(!trace.withheld, "{trace:?}");
 }
 
 fn guest_manifest() -> Vec<u8> {

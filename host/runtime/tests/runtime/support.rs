@@ -90,6 +90,7 @@ pub(crate) fn call() -> Call {
     Call {
         assets: Arc::new(NoAssets),
         text: None,
+        permission: None,
         label: "test".to_owned(),
     }
 }

@@ -6,13 +6,18 @@
 //! vendors' places are counted anew.
 
 mod link;
+mod pace;
 mod places;
 mod publish;
 mod subscribe;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use genvid_runtime::Pace;
 use redis::Client;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::watch, task::JoinSet};
@@ -155,6 +160,17 @@ impl Redis {
         });
         self.tasks.spawn(counter.run(self.stop.subscribe()));
         Arc::new(places)
+    }
+
+    /// Counts requests at vendors together with other nodes.
+    #[must_use]
+    pub fn pace(&self) -> Arc<dyn Pace> {
+        Arc::new(pace::SharedPace {
+            link: self.link.clone(),
+            names: Arc::clone(&self.names),
+            node: self.node,
+            callers: Mutex::default(),
+        })
     }
 
     /// Tells what is still to be told, gives back what is still to be given back, and ends.

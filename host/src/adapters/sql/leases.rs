@@ -93,12 +93,12 @@ impl Database {
         .await
     }
 
-    /// Renews every lease of `node` at once, and answers those of its steps whose job
-    /// somebody asked to stop and which has not stopped yet.
+    /// Renews every lease of `node` at once, and answers those of its jobs that somebody asked
+    /// to stop and that have not stopped yet.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn renew_leases(&self, node: NodeId, lease: Duration) -> Result<Vec<StepId>, Error> {
+    pub async fn renew_leases(&self, node: NodeId, lease: Duration) -> Result<Vec<JobId>, Error> {
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
                 let Dialect {
@@ -113,7 +113,7 @@ impl Database {
                 .execute(&mut *connection)
                 .await?;
                 let rows = query(
-                    "SELECT steps.id FROM steps JOIN jobs ON jobs.id = steps.job_id \
+                    "SELECT steps.job_id FROM steps JOIN jobs ON jobs.id = steps.job_id \
                      WHERE steps.lease_owner = $1 AND jobs.cancel_requested \
                      AND jobs.status NOT IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
                 )
@@ -121,7 +121,7 @@ impl Database {
                 .fetch_all(connection)
                 .await?;
                 rows.iter()
-                    .map(|row| Ok(StepId::from_uuid(rows::uuid(row, "id")?)))
+                    .map(|row| Ok(JobId::from_uuid(rows::uuid(row, "job_id")?)))
                     .collect()
             })
         })
@@ -147,9 +147,34 @@ impl Database {
         .await
     }
 
+    /// Hands back what was claimed with these tokens, for whoever comes first; what was claimed
+    /// anew since then stays as it is, so that this may be repeated. Steps keep their places
+    /// among those that are due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hand_back(&self, fences: Vec<Fence>) -> Result<(), Error> {
+        self.write(Scope::Worker, move |connection| {
+            Box::pin(async move {
+                for fence in fences {
+                    query(
+                        "UPDATE steps SET lease_owner = NULL \
+                         WHERE id = $1 AND lease_owner = $2 AND lease_epoch = $3",
+                    )
+                    .bind(fence.step.uuid())
+                    .bind(fence.node.uuid())
+                    .bind(fence.epoch)
+                    .execute(&mut *connection)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Hands back what `node` holds of these jobs, to be claimed after a while by whoever comes.
-    /// For a worker that does not know any more what it was doing with them, or that has more
-    /// than it can begin soon.
+    /// For a worker that does not know any more what it was doing with them.
     ///
     /// # Errors
     /// When the database fails.

@@ -88,7 +88,7 @@ pub(super) async fn run(plugin: Plugin) -> anyhow::Result<()> {
 
 async fn install(files: &[PathBuf], output: &Output) -> anyhow::Result<()> {
     let settings = output.settings()?;
-    let runtime = app::runtime(&settings)?;
+    let runtime = app::runtime(&settings, None)?;
     let mut components: Vec<(Component, NewVersion)> = Vec::new();
     for path in files {
         let wasm =
@@ -138,9 +138,12 @@ async fn activate(id: &str, version: &str, output: &Output) -> anyhow::Result<()
             .plugin_component(&stored.digest)
             .await?
     {
-        let component = app::runtime(&settings)?.load(wasm).await.with_context(|| {
-            format!("{} cannot be used by this version of genvid", name(stored))
-        })?;
+        let component = app::runtime(&settings, None)?
+            .load(wasm)
+            .await
+            .with_context(|| {
+                format!("{} cannot be used by this version of genvid", name(stored))
+            })?;
         check_settings(&settings, &installed, &component, version)?;
     }
     let done = installer.activate(id, version).await?;

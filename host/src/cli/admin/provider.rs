@@ -170,7 +170,7 @@ struct Known {
 
 impl Known {
     async fn load(settings: &Settings, database: &Database) -> anyhow::Result<Self> {
-        let runtime: Runtime = app::runtime(settings)?;
+        let runtime: Runtime = app::runtime(settings, None)?;
         let installed = database.installed_plugins().await?;
         let mut active = Vec::new();
         for version in &installed.versions {

@@ -251,6 +251,7 @@ impl Advance {
         let call = Call {
             assets: Arc::new(NoAssets),
             text: None,
+            permission: None,
             label: format!("cancel {}", attempt.id),
         };
         let context = ContextArgs {

@@ -18,6 +18,7 @@ use genvid_media::{BlobStore, ffmpeg::Studio};
 use super::{
     bus::Bus,
     decide,
+    lease::Lease,
     model::{Attempt, AttemptStatus, EventType, Job, NewEvent, Step, StepKind, StepStatus},
     settings::Settings,
     store::{Applied, Bench, Change, Claimed, Fence, JobChange, MediaRole},
@@ -46,6 +47,8 @@ pub struct Held {
     pub step: Step,
     /// The right to write it.
     pub fence: Fence,
+    /// How long it is sure to have it. Nothing where nobody else could take it.
+    pub lease: Option<Lease>,
     /// Whose job it is.
     pub owner: UserId,
     /// When the job has to be done.
@@ -78,10 +81,11 @@ impl Held {
 
     /// A fresh claim.
     #[must_use]
-    pub fn new(claimed: Claimed) -> Self {
+    pub fn new(claimed: Claimed, lease: Option<Lease>) -> Self {
         Self {
             step: claimed.step,
             fence: claimed.fence,
+            lease,
             owner: claimed.owner,
             deadline: claimed.deadline,
             slot: None,

@@ -96,6 +96,7 @@ impl Advance {
                 Call {
                     assets,
                     text: None,
+                    permission: None,
                     label,
                 },
                 tasks,

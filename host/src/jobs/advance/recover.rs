@@ -163,6 +163,7 @@ impl Advance {
         let call = Call {
             assets: Arc::new(self.assets(attempt.job)),
             text: None,
+            permission: None,
             label: format!("find {}", attempt.id),
         };
         let lost = Lost {

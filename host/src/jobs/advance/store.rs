@@ -95,6 +95,7 @@ impl Advance {
         let call = Call {
             assets: Arc::new(self.assets(attempt.job)),
             text: None,
+            permission: None,
             label: format!("links {}", attempt.id),
         };
         let context = ContextArgs {

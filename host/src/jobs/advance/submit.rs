@@ -1,9 +1,14 @@
 //! Calling a provider for money: the intent is durable before the call, the outcome right
 //! after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use genvid_runtime::{Call, ContextArgs, Outcome, manifest::Need as AvatarNeed, types::Submission};
+use genvid_runtime::{
+    Call, ContextArgs, Outcome, Permission, manifest::Need as AvatarNeed, types::Submission,
+};
 use tokio::sync::mpsc;
 
 use super::{Advance, Draft, Held, Turn, Watch, Work, Written, about};
@@ -124,7 +129,7 @@ impl Advance {
         tracing::info!(
             job = %attempt.job, attempt = %attempt.id, provider = %attempt.provider,
             requests = outcome.trace.requests, sent = outcome.trace.sent,
-            unanswered = outcome.trace.unanswered, status = outcome.trace.last_status,
+            unanswered = outcome.trace.unanswered, withheld = outcome.trace.withheld, status = outcome.trace.last_status,
             duration_ms = u64::try_from(outcome.trace.elapsed.as_millis()).unwrap_or(u64::MAX),
             failure = outcome.result.as_ref().err().map(tracing::field::display),
             "submitted"
@@ -461,6 +466,10 @@ impl Advance {
                     .with_uploads(work.job.input.uploads()),
             ),
             text: matches!(request, PaidRequest::Script(_)).then_some(text),
+            permission: held.lease.clone().map(|lease| {
+                let permission: Permission = Arc::new(move || lease.holds(Instant::now()));
+                permission
+            }),
             label: format!("{} {attempt}", held.step.job),
         };
         let context = self.context(provider, attempt);

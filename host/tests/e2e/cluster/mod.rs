@@ -24,9 +24,10 @@ use crate::support::{
 const SEED: &str = "GENVID_TEST_SEED";
 
 /// Vendors are given this long before an empty look-up counts as proof. Nobody waits for it
-/// here: simulators have written down what they accepted after much less.
+/// here: a call that has come in has done so after this much less, and simulators tell how
+/// long the oldest one has taken that they have not written down yet.
 const SETTLED: Duration = Duration::from_secs(150);
-const WRITTEN_DOWN: Duration = Duration::from_secs(12);
+const COME_IN: Duration = Duration::from_secs(12);
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +116,10 @@ impl Cluster {
 
     /// Lets vendors' times for proofs be over, for all outcomes that are looked up now.
     async fn settle(&self) {
+        let busy = Vendor::ALL.map(|vendor| self.world.vendor(vendor).busy_for());
+        let busy = busy.into_iter().max().unwrap_or_default();
         self.database()
-            .age_lost_attempts(SETTLED, WRITTEN_DOWN)
+            .age_lost_attempts(SETTLED, COME_IN + busy)
             .await;
     }
 
@@ -150,6 +153,15 @@ impl Node {
     fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill();
+        }
+    }
+
+    /// Stands still for longer than a lease lasts, and goes on.
+    async fn stand_still(&self, random: &mut StdRng) {
+        if let Some(server) = &self.server {
+            server.freeze();
+            pause(random, 3_500..6_000).await;
+            server.wake();
         }
     }
 

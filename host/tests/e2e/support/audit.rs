@@ -127,8 +127,13 @@ fn check_invoice(vendor: Vendor, calls: &[InvoiceCall], jobs: &[Value]) {
     let charged = with_charge("CHARGED");
     assert!(
         charged <= started.len() && started.len() <= charged + unknown,
-        "{vendor} started {} works; the rows say {charged} charged and {unknown} unknown:\n{started:#?}\n{attempts:#?}",
+        "{vendor} started {} works; the rows say {charged} charged and {unknown} unknown. Not \
+         charged: {:#?}",
         started.len(),
+        attempts
+            .values()
+            .filter(|attempt| attempt["charge"] != "CHARGED")
+            .collect::<Vec<_>>(),
     );
     // ElevenLabs takes no name for a request.
     if vendor == Vendor::ElevenLabs {

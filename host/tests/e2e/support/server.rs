@@ -142,6 +142,16 @@ impl Server {
         }
     }
 
+    /// SIGSTOP: the process stands still in the middle of whatever it does, until `wake`.
+    pub(crate) fn freeze(&self) {
+        signal(self.pid(), "STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn wake(&self) {
+        signal(self.pid(), "CONT");
+    }
+
     /// SIGTERM, and how it ended.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         signal(self.pid(), "TERM");

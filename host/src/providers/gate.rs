@@ -1,15 +1,16 @@
 //! Slots: how many tasks a vendor works on at a time for this installation.
 //!
 //! Who finds no slot waits here as a small struct, not as a task. Users take turns: a freed
-//! slot goes to the next user who waits, and within a user to who came first, so that
-//! somebody who queues a thousand jobs delays another's single one by at most one turn of
-//! each user.
+//! slot goes to the user who waits and has got the fewest since coming, and within a user to
+//! what came first. So somebody who queues a thousand jobs does not delay another's single
+//! one: that gets the next slot that is freed, after at most one for each user who came to
+//! wait at the same time.
 //!
 //! One node counts by itself. Where several nodes share the limit, each asks `Places` for
-//! those whose turn it is here; nodes take turns there as users do here.
+//! those whose turn it is here, and turns are counted there, over all nodes.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -63,16 +64,77 @@ struct State<W> {
     /// Slots that this node holds.
     taken: usize,
     queues: HashMap<UserId, VecDeque<(StepId, W)>>,
-    turns: VecDeque<UserId>,
+    turns: Turns,
     /// Other nodes believe that somebody waits here.
     in_line: bool,
 }
 
+/// Whose turn it is. A user who got a slot comes after all who wait and have got fewer; one
+/// who comes, or comes back, begins where those stand whose turn it is: nobody saves turns up.
+#[derive(Default)]
+struct Turns {
+    /// Users who wait, by how many turns they have had, and then by since when.
+    line: BTreeSet<(u64, u64, UserId)>,
+    places: HashMap<UserId, (u64, u64)>,
+    /// Turns of those who do not wait and are ahead of the others.
+    had: HashMap<UserId, u64>,
+    /// The turns of whoever got a slot last had had before.
+    now: u64,
+    arrivals: u64,
+}
+
+/// Users that are remembered without need before they are forgotten.
+const REMEMBERED: usize = 1_000;
+
+impl Turns {
+    /// This user waits from now on.
+    fn wait(&mut self, user: UserId) {
+        if self.places.contains_key(&user) {
+            return;
+        }
+        let had = self.had.remove(&user).unwrap_or(0).max(self.now);
+        self.arrivals += 1;
+        self.places.insert(user, (had, self.arrivals));
+        self.line.insert((had, self.arrivals, user));
+    }
+
+    /// Nothing of this user waits any more.
+    fn leave(&mut self, user: UserId) {
+        if let Some((had, since)) = self.places.remove(&user) {
+            self.line.remove(&(had, since, user));
+            if had > self.now {
+                self.had.insert(user, had);
+            }
+        }
+        if self.had.len() > REMEMBERED {
+            self.had.retain(|_, had| *had > self.now);
+        }
+    }
+
+    /// This user got a slot.
+    fn take(&mut self, user: UserId) {
+        let waits = self.places.contains_key(&user);
+        self.wait(user);
+        if let Some((had, since)) = self.places.remove(&user) {
+            self.line.remove(&(had, since, user));
+            self.now = self.now.max(had);
+            self.arrivals += 1;
+            self.places.insert(user, (had + 1, self.arrivals));
+            self.line.insert((had + 1, self.arrivals, user));
+        }
+        if !waits {
+            self.leave(user);
+        }
+    }
+
+    fn first(&self) -> Option<UserId> {
+        self.line.first().map(|(_, _, user)| *user)
+    }
+}
+
 impl<W> State<W> {
     fn push(&mut self, user: UserId, step: StepId, waiter: W) {
-        if !self.queues.contains_key(&user) {
-            self.turns.push_back(user);
-        }
+        self.turns.wait(user);
         self.queues
             .entry(user)
             .or_default()
@@ -80,59 +142,63 @@ impl<W> State<W> {
     }
 
     fn next(&mut self) -> Option<(StepId, W)> {
-        let user = self.turns.pop_front()?;
+        let user = self.turns.first()?;
+        self.turns.take(user);
+        self.remove(user, 0)
+    }
+
+    /// Takes a waiter out of its queue.
+    fn remove(&mut self, user: UserId, place: usize) -> Option<(StepId, W)> {
         let queue = self.queues.get_mut(&user)?;
-        let waiter = queue.pop_front();
+        let waiter = queue.remove(place);
         if queue.is_empty() {
             self.queues.remove(&user);
-        } else {
-            self.turns.push_back(user);
+            self.turns.leave(user);
         }
         waiter
     }
 
     /// Whose turn comes next, and next after that, as `next` would answer.
-    fn front(&self, most: usize) -> Vec<StepId> {
+    fn front(&self, most: usize) -> Vec<(StepId, UserId)> {
+        // Nobody else can be among the first so many.
+        let mut users: Vec<_> = self.turns.line.iter().take(most).copied().collect();
+        let mut places = vec![0; users.len()];
         let mut front = Vec::new();
-        for round in 0.. {
-            let before = front.len();
-            for user in &self.turns {
-                if front.len() == most {
-                    return front;
-                }
-                front.extend(
-                    self.queues
-                        .get(user)
-                        .and_then(|queue| queue.get(round))
-                        .map(|(step, _)| *step),
-                );
-            }
-            if front.len() == before {
+        let mut later = u64::MAX / 2;
+        while front.len() < most {
+            let Some(index) = (0..users.len()).min_by_key(|index| users[*index]) else {
                 break;
+            };
+            let (had, _, user) = users[index];
+            let next = self
+                .queues
+                .get(&user)
+                .and_then(|queue| queue.get(places[index]));
+            match next {
+                Some((step, _)) => {
+                    front.push((*step, user));
+                    places[index] += 1;
+                    later += 1;
+                    users[index] = (had + 1, later, user);
+                }
+                None => {
+                    users.swap_remove(index);
+                    places.swap_remove(index);
+                }
             }
         }
         front
     }
 
     /// The waiter of a step that was at the front, unless it withdrew. Its user's turn is over.
-    fn pick(&mut self, step: StepId) -> Option<W> {
-        let (turn, place) = self.turns.iter().enumerate().find_map(|(turn, user)| {
-            let queue = self.queues.get(user)?;
-            let place = queue
-                .iter()
-                .take(TOGETHER)
-                .position(|(waits, _)| *waits == step)?;
-            Some((turn, place))
-        })?;
-        let user = self.turns.remove(turn)?;
-        let queue = self.queues.get_mut(&user)?;
-        let waiter = queue.remove(place);
-        if queue.is_empty() {
-            self.queues.remove(&user);
-        } else {
-            self.turns.push_back(user);
-        }
-        waiter.map(|(_, waiter)| waiter)
+    fn pick(&mut self, step: StepId, user: UserId) -> Option<W> {
+        let queue = self.queues.get(&user)?;
+        let place = queue
+            .iter()
+            .take(TOGETHER)
+            .position(|(waits, _)| *waits == step)?;
+        self.turns.take(user);
+        self.remove(user, place).map(|(_, waiter)| waiter)
     }
 }
 
@@ -206,7 +272,7 @@ impl<W: Send + 'static> Gate<W> {
             limit,
             taken: 0,
             queues: HashMap::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             in_line: false,
         };
         Self {
@@ -232,6 +298,7 @@ impl<W: Send + 'static> Gate<W> {
                 return;
             }
             state.taken += 1;
+            state.turns.take(user);
         }
         (self.shared.go)(waiter, self.slot(step));
     }
@@ -279,12 +346,7 @@ impl<W: Send + 'static> Gate<W> {
             let place = queue.iter().position(|(_, waiter)| fits(waiter))?;
             Some((*user, place))
         })?;
-        let queue = state.queues.get_mut(&user)?;
-        let waiter = queue.remove(place);
-        if queue.is_empty() {
-            state.queues.remove(&user);
-            state.turns.retain(|turn| *turn != user);
-        }
+        let waiter = state.remove(user, place);
         drop(state);
         self.look();
         waiter.map(|(_, waiter)| waiter)
@@ -351,11 +413,12 @@ impl<W: Send + 'static> Gate<W> {
             return Ask::WhenCalled;
         }
         match places.take(provider, limit, &wanted).await {
-            Taken::Granted(count) => {
-                for step in wanted.iter().take(count) {
+            Taken::Granted(granted) => {
+                let granted: HashSet<StepId> = granted.into_iter().collect();
+                for (step, user) in wanted.iter().filter(|(step, _)| granted.contains(step)) {
                     let waiter = {
                         let mut state = self.lock();
-                        let waiter = state.pick(*step);
+                        let waiter = state.pick(*step, *user);
                         state.taken += usize::from(waiter.is_some());
                         waiter
                     };
@@ -364,7 +427,7 @@ impl<W: Send + 'static> Gate<W> {
                         None => places.free(provider, *step),
                     }
                 }
-                if count < wanted.len() {
+                if granted.len() < wanted.len() {
                     Ask::WhenCalled
                 } else {
                     Ask::Again
@@ -454,7 +517,45 @@ mod tests {
             order.push(name);
             drop(slot);
         }
-        assert_eq!(order, ["a1", "a2", "b1", "a3"]);
+        assert_eq!(order, ["a1", "b1", "a2", "a3"]);
+    }
+
+    #[test]
+    fn nobody_saves_turns_up_or_loses_them() {
+        let (sender, went) = mpsc::channel();
+        let gate = Gate::new(1, move |name: &'static str, slot| {
+            sender.send((name, slot)).expect("test listens");
+        });
+        let [a, b, c] = [(); 3].map(|()| UserId::generate());
+        let mut order = Vec::new();
+        let go = |order: &mut Vec<_>| {
+            let (name, slot) = went.try_recv().expect("somebody goes");
+            order.push(name);
+            drop(slot);
+        };
+        for name in ["a1", "a2", "a3", "a4"] {
+            gate.enter(a, StepId::generate(), name);
+        }
+        go(&mut order);
+        go(&mut order);
+        // Two who come later have one turn each before the first goes on, and one who has
+        // never been there has no more than that.
+        gate.enter(b, StepId::generate(), "b1");
+        gate.enter(b, StepId::generate(), "b2");
+        gate.enter(c, StepId::generate(), "c1");
+        for _ in 0..5 {
+            go(&mut order);
+        }
+        assert_eq!(order, ["a1", "a2", "a3", "b1", "c1", "a4", "b2"]);
+        // What was had is not forgotten by going away for a moment.
+        for (user, name) in [(b, "b3"), (b, "b4"), (a, "a5"), (c, "c2")] {
+            gate.enter(user, StepId::generate(), name);
+        }
+        order.clear();
+        for _ in 0..4 {
+            go(&mut order);
+        }
+        assert_eq!(order, ["b3", "a5", "c2", "b4"]);
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::ids::StepId;
+use crate::ids::{StepId, UserId};
 
 /// What became of a wish for places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
-    /// So many of the wanted ones, from the first on; the others have to wait.
-    Granted(usize),
+    /// These of the wanted ones; the others have to wait.
+    Granted(Vec<StepId>),
     /// None now: who holds what is being found out. Worth another try after this time.
     Later(Duration),
     /// Other nodes cannot be asked: this one may hold so many in all.
@@ -22,9 +22,10 @@ pub enum Taken {
 /// takes the step over, and its place with it.
 #[async_trait]
 pub trait Places: Send + Sync + 'static {
-    /// Takes places for these steps, in this order, as far as fewer than `limit` are taken
-    /// and no other node waits longer. Nobody wanted means that nobody waits here any more.
-    async fn take(&self, provider: &str, limit: usize, wanted: &[StepId]) -> Taken;
+    /// Takes places for these users' steps as far as fewer than `limit` are taken and no user
+    /// who waits at another node has had fewer turns; those who have had the fewest come
+    /// first, then in this order. Nobody wanted means that nobody waits here any more.
+    async fn take(&self, provider: &str, limit: usize, wanted: &[(StepId, UserId)]) -> Taken;
 
     /// Takes a place, or takes it over, whatever the limit says: the step is there already.
     fn occupy(&self, provider: &str, step: StepId);

@@ -31,7 +31,7 @@ use super::{
     wire::{Body, Calls, Message},
 };
 use crate::{
-    ids::{NodeId, StepId},
+    ids::{NodeId, StepId, UserId},
     providers::{Places, Taken},
 };
 
@@ -78,7 +78,7 @@ enum Order {
     Take {
         provider: String,
         limit: usize,
-        wanted: Vec<StepId>,
+        wanted: Vec<(StepId, UserId)>,
         answer: oneshot::Sender<Taken>,
     },
     Occupy(String, StepId),
@@ -93,7 +93,7 @@ pub(super) struct SharedPlaces {
 
 #[async_trait]
 impl Places for SharedPlaces {
-    async fn take(&self, provider: &str, limit: usize, wanted: &[StepId]) -> Taken {
+    async fn take(&self, provider: &str, limit: usize, wanted: &[(StepId, UserId)]) -> Taken {
         let (answer, taken) = oneshot::channel();
         self.put(Order::Take {
             provider: provider.to_owned(),
@@ -102,7 +102,7 @@ impl Places for SharedPlaces {
             answer,
         });
         // Without an answer the counter has stopped, and so does this node.
-        taken.await.unwrap_or(Taken::Granted(0))
+        taken.await.unwrap_or(Taken::Granted(Vec::new()))
     }
 
     fn occupy(&self, provider: &str, step: StepId) {
@@ -188,14 +188,14 @@ impl Counter {
                 answer,
             } => {
                 let taken = self.take(&provider, limit, &wanted).await;
-                if let Taken::Granted(count) = taken {
-                    let granted = &wanted[..count.min(wanted.len())];
+                if let Taken::Granted(granted) = &taken {
+                    let granted = granted.clone();
                     if answer.send(taken).is_ok() {
                         for step in granted {
-                            self.keep(&provider, *step);
+                            self.keep(&provider, step);
                         }
                     } else {
-                        self.owe(&provider, granted);
+                        self.owe(&provider, &granted);
                     }
                 } else {
                     // Who asked has gone: nothing was taken.
@@ -253,7 +253,7 @@ impl Counter {
         }
     }
 
-    async fn take(&mut self, provider: &str, limit: usize, wanted: &[StepId]) -> Taken {
+    async fn take(&mut self, provider: &str, limit: usize, wanted: &[(StepId, UserId)]) -> Taken {
         if self.generation.is_none() {
             self.beat().await;
         }
@@ -268,16 +268,22 @@ impl Counter {
                 .ask(&mut connection, &generation, provider, limit, wanted)
                 .await
             {
-                Ok((-1, _)) => self.beat().await,
-                Ok((-2, wait)) => return Taken::Later(Duration::from_millis(wait.max(1))),
-                Ok((granted, _)) => {
+                Ok((-1, ..)) => self.beat().await,
+                Ok((-2, wait, _)) => return Taken::Later(Duration::from_millis(wait.max(1))),
+                Ok((_, _, granted)) => {
                     self.away = None;
-                    return Taken::Granted(usize::try_from(granted).unwrap_or(0));
+                    let steps = wanted.iter().map(|(step, _)| *step);
+                    return Taken::Granted(
+                        steps
+                            .filter(|step| granted.contains(&step.to_string()))
+                            .collect(),
+                    );
                 }
                 Err(error) => {
                     self.parts.link.failed("count places", &error);
                     // Some may have been taken all the same.
-                    self.owe(provider, wanted);
+                    let steps: Vec<StepId> = wanted.iter().map(|(step, _)| *step).collect();
+                    self.owe(provider, &steps);
                     break;
                 }
             }
@@ -305,11 +311,11 @@ impl Counter {
         generation: &str,
         provider: &str,
         limit: usize,
-        wanted: &[StepId],
-    ) -> Result<(i64, u64), RedisError> {
+        wanted: &[(StepId, UserId)],
+    ) -> Result<(i64, u64, Vec<String>), RedisError> {
         let mut call = TAKE_SCRIPT.prepare_invoke();
         call.key(self.parts.names.key("state"));
-        for name in ["places", "owners", "line", "lives"] {
+        for name in ["places", "owners", "turns", "line"] {
             call.key(self.parts.names.of_provider(provider, name));
         }
         call.arg(self.parts.node.to_string())
@@ -317,8 +323,8 @@ impl Counter {
             .arg(limit)
             .arg(millis(self.parts.life))
             .arg(millis(LINE_LIFE));
-        for step in wanted {
-            call.arg(step.to_string());
+        for (step, user) in wanted {
+            call.arg(step.to_string()).arg(user.to_string());
         }
         call.invoke_async(connection).await
     }
@@ -418,7 +424,7 @@ impl Counter {
             .encode()
             .unwrap_or_default();
         let mut call = FREE_SCRIPT.prepare_invoke();
-        for name in ["places", "owners", "lives"] {
+        for name in ["places", "owners", "line"] {
             call.key(names.of_provider(provider, name));
         }
         call.arg(self.parts.node.to_string())

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// How long a crowd may take for everything.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(480);
 /// After so long without an event a watcher looks in at another door.
 const SILENCE: Duration = Duration::from_secs(20);
 

@@ -5,6 +5,7 @@ mod chaos;
 mod clocks;
 mod crowd;
 mod deaths;
+mod fairness;
 mod nodes;
 mod redis;
 

@@ -1,5 +1,5 @@
 -- Gives places of one provider back, and tells those that wait.
--- KEYS: 1 places, 2 owners, 3 line's lives
+-- KEYS: 1 places, 2 owners, 3 line
 -- ARGV: 1 node, 2 channel, 3 message, 4… steps
 -- Answers: how many were this node's
 local clock = redis.call('TIME')

@@ -1,60 +1,99 @@
--- Takes places of one provider for steps of one node.
+-- Takes places of one provider for users' steps of one node.
 -- KEYS: 1 state, 2 places (sorted set of steps, score: until when), 3 owners (hash, step to
---       node), 4 line (sorted set of nodes that wait, score: since when), 5 line's lives
---       (sorted set of nodes, score: until when)
+--       node), 4 turns (hash, user to turns had; `now`: those that whoever got a place last
+--       had had before), 5 line (sorted set of `node user`, score: until when it waits)
 -- ARGV: 1 node, 2 generation, 3 limit, 4 life of a place in ms, 5 life in the line in ms,
---       6… steps; none: nobody waits at this node any more
--- Answers: {granted, 0}, or {-1, 0} when the generation is another one, or {-2, ms to wait}
+--       6… each a step and its user; none: nobody waits at this node any more
+-- Answers: {0, 0, steps that got a place}, or {-1, 0, {}} when the generation is another one,
+--       or {-2, ms to wait, {}}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[2] then
-    return { -1, 0 }
+    return { -1, 0, {} }
 end
-local wanted = #ARGV - 5
-if wanted == 0 then
-    redis.call('ZREM', KEYS[4], ARGV[1])
-    redis.call('ZREM', KEYS[5], ARGV[1])
-    return { 0, 0 }
+local elsewhere = {}
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', '+inf')) do
+    local node, user = string.match(member, '^(%S+) (%S+)$')
+    if node == ARGV[1] or tonumber(redis.call('ZSCORE', KEYS[5], member)) <= now then
+        redis.call('ZREM', KEYS[5], member)
+    else
+        elsewhere[user] = true
+    end
+end
+if #ARGV == 5 then
+    return { 0, 0, {} }
 end
 local calm = tonumber(redis.call('HGET', KEYS[1], 'calm_at') or '0')
 if calm > now then
-    return { -2, calm - now }
+    return { -2, calm - now, {} }
 end
 for _, step in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
     redis.call('ZREM', KEYS[2], step)
     redis.call('HDEL', KEYS[3], step)
 end
-for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now)) do
-    redis.call('ZREM', KEYS[5], node)
-    redis.call('ZREM', KEYS[4], node)
+-- Who comes, or comes back, stands where those stand whose turn it is.
+local virtual = tonumber(redis.call('HGET', KEYS[4], 'now') or '0')
+local known = {}
+local function had(user)
+    if not known[user] then
+        known[user] = math.max(tonumber(redis.call('HGET', KEYS[4], user) or '0'), virtual)
+    end
+    return known[user]
 end
--- Each node that has waited longer is left one place.
-local ahead = redis.call('ZRANK', KEYS[4], ARGV[1]) or redis.call('ZCARD', KEYS[4])
-local free = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[2]) - ahead
-local granted = 0
-for index = 6, #ARGV do
-    if not redis.call('ZSCORE', KEYS[2], ARGV[index]) then
-        if free <= 0 then
+local free = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[2])
+local granted, done = {}, {}
+while true do
+    local best
+    for index = 6, #ARGV, 2 do
+        if not done[index] and (not best or had(ARGV[index + 1]) < had(ARGV[best + 1])) then
+            best = index
+        end
+    end
+    if not best then
+        break
+    end
+    local step, user = ARGV[best], ARGV[best + 1]
+    if not redis.call('ZSCORE', KEYS[2], step) then
+        -- Each user who waits at another node and has had fewer turns is left one place.
+        local ahead = 0
+        for other in pairs(elsewhere) do
+            if other ~= user and had(other) < had(user) then
+                ahead = ahead + 1
+            end
+        end
+        if free <= ahead then
             break
         end
         free = free - 1
+        virtual = math.max(virtual, had(user))
+        known[user] = had(user) + 1
+        redis.call('HSET', KEYS[4], user, string.format('%.0f', known[user]))
     end
-    redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[index])
-    redis.call('HSET', KEYS[3], ARGV[index], ARGV[1])
-    granted = granted + 1
+    redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), step)
+    redis.call('HSET', KEYS[3], step, ARGV[1])
+    done[best] = true
+    granted[#granted + 1] = step
 end
-if granted > 0 then
-    redis.call('ZREM', KEYS[4], ARGV[1])
-    redis.call('ZREM', KEYS[5], ARGV[1])
+if #granted > 0 then
+    redis.call('HSET', KEYS[4], 'now', string.format('%.0f', virtual))
+    redis.call('PEXPIRE', KEYS[4], 3600000)
     for _, key in ipairs({ KEYS[2], KEYS[3] }) do
         redis.call('PEXPIRE', key, 2 * tonumber(ARGV[4]))
     end
-end
-if granted < wanted then
-    redis.call('ZADD', KEYS[4], 'NX', now, ARGV[1])
-    redis.call('ZADD', KEYS[5], now + tonumber(ARGV[5]), ARGV[1])
-    for _, key in ipairs({ KEYS[4], KEYS[5] }) do
-        redis.call('PEXPIRE', key, 2 * tonumber(ARGV[5]))
+    if redis.call('HLEN', KEYS[4]) > 1000 then
+        local turns = redis.call('HGETALL', KEYS[4])
+        for index = 1, #turns, 2 do
+            if turns[index] ~= 'now' and tonumber(turns[index + 1]) <= virtual then
+                redis.call('HDEL', KEYS[4], turns[index])
+            end
+        end
     end
 end
-return { granted, 0 }
+for index = 6, #ARGV, 2 do
+    if not done[index] then
+        local member = ARGV[1] .. ' ' .. ARGV[index + 1]
+        redis.call('ZADD', KEYS[5], now + tonumber(ARGV[5]), member)
+        redis.call('PEXPIRE', KEYS[5], 2 * tonumber(ARGV[5]))
+    end
+end
+return { 0, 0, granted }

@@ -24,7 +24,10 @@ use uuid::Uuid;
 
 use crate::{
     accounts,
-    adapters::sql::{Database, Installer, OpenError, PostgresOptions, migrate_postgres},
+    adapters::{
+        sql::{Database, Installer, OpenError, PostgresOptions, migrate_postgres},
+        web::Web,
+    },
     config::{self, Settings},
     graphql, http,
     ids::NodeId,
@@ -32,7 +35,7 @@ use crate::{
     media::{Links, Retention, Sweep},
     projects,
     providers::Catalog,
-    uploads,
+    uploads, webhooks,
     worker::{Gauge, Worker},
 };
 use blobs::Blobs;
@@ -53,6 +56,7 @@ pub struct App {
     stop: watch::Sender<bool>,
     transport: genvid_transport::Shutdown,
     worker: Option<JoinHandle<()>>,
+    courier: Option<JoinHandle<()>>,
     ties: Ties,
     server: JoinHandle<std::io::Result<()>>,
     drain: Duration,
@@ -180,6 +184,16 @@ impl App {
             retention: retention(&settings.media),
             installation: hex::encode(name),
         });
+        let webhook_settings = Arc::new(webhook_settings(&settings));
+        let courier = match role.works() {
+            true => Some(webhooks::Courier {
+                database: database.for_worker(),
+                post: Arc::new(Web::new(webhook_settings.timeout, lenient)?),
+                links: links.clone(),
+                settings: Arc::clone(&webhook_settings),
+            }),
+            false => None,
+        };
         let worker = studio.map(|studio| {
             let advance = Advance {
                 database: database.for_worker(),
@@ -207,6 +221,7 @@ impl App {
                 catalog,
                 links: links.clone(),
                 uploads,
+                webhooks: webhooks::Service::new(database.clone(), webhook_settings),
             },
             graphql::Limits {
                 complexity: settings.graphql.max_complexity,
@@ -244,6 +259,7 @@ impl App {
             // Nobody waits for it: what is cut off goes on with the next start.
             tokio::spawn(sweep.run(stopping.clone()));
         }
+        let courier = courier.map(|courier| tokio::spawn(courier.run(stopping.clone())));
         let server = tokio::spawn(serve(listener, router, stopping));
         tracing::info!(
             %address, url,
@@ -258,6 +274,7 @@ impl App {
             stop,
             transport,
             worker,
+            courier,
             ties,
             server,
             drain: Duration::from_secs(settings.server.drain_seconds),
@@ -277,6 +294,12 @@ impl App {
         {
             tracing::warn!("the worker did not stop in time");
         }
+        if let Some(courier) = self.courier
+            && tokio::time::timeout(self.drain, courier).await.is_err()
+        {
+            // What was cut off is sent again when its time is over.
+            tracing::warn!("webhooks under way were cut off");
+        }
         let served = tokio::time::timeout(Duration::from_secs(5), self.server).await;
         self.ties.close().await;
         match served {
@@ -284,6 +307,20 @@ impl App {
             Err(_) => tracing::warn!("open connections were cut"),
         }
         Ok(())
+    }
+}
+
+fn webhook_settings(settings: &Settings) -> webhooks::Settings {
+    let wanted = &settings.webhooks;
+    let waits = wanted.retry_seconds.iter().copied();
+    webhooks::Settings {
+        most_endpoints: wanted.endpoints,
+        retries: waits.map(Duration::from_secs).collect(),
+        timeout: Duration::from_secs(wanted.timeout_seconds),
+        concurrency: wanted.concurrency,
+        endpoint_concurrency: wanted.endpoint_concurrency,
+        disable_after: Duration::from_secs(wanted.disable_hours * 3_600),
+        lenient: settings.development.lenient_links,
     }
 }
 

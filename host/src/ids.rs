@@ -109,6 +109,18 @@ id!(
     UploadId, "upl_"
 );
 id!(
+    /// Where a user's webhooks are sent.
+    EndpointId, "whe_"
+);
+id!(
+    /// Something that is told by webhook. Its text is the `webhook-id` that receivers see.
+    MessageId, "msg_"
+);
+id!(
+    /// A message on its way to one endpoint.
+    DeliveryId, "whd_"
+);
+id!(
     /// A running process that holds leases.
     NodeId, "nod_"
 );

@@ -1,5 +1,7 @@
 //! Checking what comes from outside: every problem is collected, each with its field.
 
+use url::Url;
+
 /// One field that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -69,6 +71,32 @@ impl Problems {
     #[must_use]
     pub fn list(&self) -> &[Problem] {
         &self.0
+    }
+}
+
+/// Checks a link that a user gives for others, or this host, to ask: a public https one, unless
+/// `lenient`. Names are not resolved here; who asks them looks where they lead.
+pub fn check_public_link(field: &str, link: &Url, lenient: bool, problems: &mut Problems) {
+    if link.scheme() != "https" && !(lenient && link.scheme() == "http") {
+        problems.add(field, "must be an https link");
+    } else if !link.username().is_empty() || link.password().is_some() {
+        problems.add(field, "must not carry a user name or password");
+    } else if !lenient && !is_public_host(link) {
+        problems.add(field, "must point to a public address");
+    }
+}
+
+/// Is the host a name that may be public, or a literal address that the internet can reach?
+#[must_use]
+pub fn is_public_host(link: &Url) -> bool {
+    match link.host() {
+        Some(url::Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name.contains('.') && !name.ends_with(".localhost")
+        }
+        Some(url::Host::Ipv4(address)) => genvid_runtime::is_public(address.into()),
+        Some(url::Host::Ipv6(address)) => genvid_runtime::is_public(address.into()),
+        None => false,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod scripts;
 
 pub mod jobs;
 pub mod media;
+pub mod webhooks;
 
 pub mod app;
 

@@ -45,6 +45,11 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("media.studio_memory_mib", 512, 65_536),
     ("media.s3.attempts", 1, 10),
     ("plugins.max_instances", 1, 10_000),
+    ("webhooks.endpoints", 0, 1_000),
+    ("webhooks.timeout_seconds", 1, 60),
+    ("webhooks.concurrency", 1, 1_000),
+    ("webhooks.endpoint_concurrency", 1, 100),
+    ("webhooks.disable_hours", 1, 8_760),
     ("graphql.max_body_kib", 1, 10_240),
     ("graphql.max_depth", 1, 50),
     ("graphql.max_aliases", 0, 1_000),
@@ -136,6 +141,7 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
         "must be all, api or worker",
     );
     checker.several_nodes();
+    checker.waits("webhooks.retry_seconds");
     checker.text(
         "log.format",
         |text| ["auto", "pretty", "json"].contains(&text),
@@ -356,6 +362,23 @@ impl Checker<'_> {
         }
     }
 
+    /// A list of waits, in seconds.
+    fn waits(&mut self, key: &str) {
+        const MOST: usize = 20;
+        const LONGEST: i128 = 7 * 86_400;
+        let Ok(value) = self.figment.find_value(key) else {
+            return;
+        };
+        let Some(waits) = value.as_array() else {
+            return;
+        };
+        let good = |wait| whole(wait).is_some_and(|wait| (0..=LONGEST).contains(&wait));
+        if !(1..=MOST).contains(&waits.len()) || !waits.iter().all(good) {
+            let message = format!("must be 1 to {MOST} numbers of seconds, each 0 to {LONGEST}");
+            self.add(key, &value, message);
+        }
+    }
+
     fn text(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
         if let Ok(value) = self.figment.find_value(key)
             && let Some(text) = value.as_str()
@@ -463,6 +486,7 @@ mod tests {
     fn every_problem_is_told_at_once() {
         let problems = with(
             "[server]\nprot = 1\nport = 70000\nbind = 'here'\n[jobs]\nlease_seconds = 'long'\n\
+             [webhooks]\nretry_seconds = [0, -1]\n\
              [media]\nstore = 's3'\n[media.s3]\nendpoint = 'there'\nattempts = 0\n\
              [providers.heygen]\nsecret = {}\nenabled = 'yes'\nreroute = { a = 'nowhere' }\n",
         )
@@ -473,6 +497,7 @@ mod tests {
             .map(|p| format!("{} {}", p.key, p.message))
             .collect();
         for wanted in [
+            "webhooks.retry_seconds must be 1 to 20 numbers of seconds, each 0 to 604800",
             "server.prot is not a setting; did you mean port?",
             "server.port must be 0 to 65535; it is 70000",
             "server.bind must be an IP address; it is \"here\"",

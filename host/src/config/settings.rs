@@ -24,6 +24,8 @@ pub struct Settings {
     pub media: Media,
     /// Where plugins are.
     pub plugins: Plugins,
+    /// What users are told by webhook.
+    pub webhooks: Webhooks,
     /// Limits of the API.
     pub graphql: Graphql,
     /// For development.
@@ -237,6 +239,23 @@ pub struct Plugins {
     pub cache_dir: PathBuf,
     /// Calls at a time.
     pub max_instances: u32,
+}
+
+/// What users are told by webhook.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Webhooks {
+    /// Most endpoints of one user.
+    pub endpoints: u32,
+    /// Waits before each attempt.
+    pub retry_seconds: Vec<u64>,
+    /// How long an attempt may take.
+    pub timeout_seconds: u64,
+    /// Attempts at a time.
+    pub concurrency: usize,
+    /// Attempts at one endpoint at a time.
+    pub endpoint_concurrency: u32,
+    /// How long an endpoint may do nothing but fail.
+    pub disable_hours: u64,
 }
 
 /// Limits of the API.

@@ -11,7 +11,7 @@ use super::{
         Outcome, ProviderUnavailableProblem,
     },
 };
-use crate::{adapters::sql, jobs, projects, providers::CatalogError, uploads};
+use crate::{adapters::sql, jobs, projects, providers::CatalogError, uploads, webhooks};
 
 fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
     let mut extensions = ErrorExtensionValues::default();
@@ -97,6 +97,18 @@ pub(super) fn project(ctx: &Context<'_>, error: projects::Error) -> Error {
     }
 }
 
+/// An error of webhooks as a field error, for queries.
+pub(super) fn webhook(ctx: &Context<'_>, error: webhooks::Error) -> Error {
+    match error {
+        webhooks::Error::NotFound(what) => not_found(what),
+        webhooks::Error::Database(error) => database(ctx, &error),
+        // Only mutations can meet these, and they tell them as problems.
+        error @ (webhooks::Error::Invalid(_) | webhooks::Error::Conflict(_)) => {
+            internal(&context::request_id(ctx), &error)
+        }
+    }
+}
+
 /// An outcome of a mutation that its caller is expected to handle.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -123,6 +135,8 @@ pub(super) enum Setback {
     Projects(projects::Error),
     /// Whatever the uploads say.
     Uploads(uploads::Error),
+    /// Whatever the webhooks say.
+    Webhooks(webhooks::Error),
 }
 
 impl From<Refusal> for Setback {
@@ -146,6 +160,12 @@ impl From<projects::Error> for Setback {
 impl From<uploads::Error> for Setback {
     fn from(error: uploads::Error) -> Self {
         Self::Uploads(error)
+    }
+}
+
+impl From<webhooks::Error> for Setback {
+    fn from(error: webhooks::Error) -> Self {
+        Self::Webhooks(error)
     }
 }
 
@@ -191,6 +211,14 @@ pub(super) fn settle<T: Outcome>(
             error @ uploads::Error::Store(_) => {
                 return Err(internal(&context::request_id(ctx), &error));
             }
+        },
+        Err(Setback::Webhooks(error)) => match error {
+            webhooks::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            webhooks::Error::NotFound(what) => {
+                Refusal::NotFound(NotFoundProblem::new(what, &format!("{what}Id")))
+            }
+            webhooks::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
+            webhooks::Error::Database(error) => return Err(database(ctx, &error)),
         },
     };
     T::refused(refusal)

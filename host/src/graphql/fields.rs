@@ -119,6 +119,15 @@ impl Fields {
         parsed
     }
 
+    /// An address that may be left out.
+    pub(super) fn link(&mut self, field: &str, link: Option<Url>) -> Option<url::Url> {
+        let parsed = link?.parsed();
+        if parsed.is_none() {
+            self.0.add(field, "must be an absolute address");
+        }
+        parsed
+    }
+
     /// An instant.
     pub(super) fn instant(&mut self, field: &str, instant: Option<DateTime>) -> Option<Timestamp> {
         let instant = instant?;

@@ -47,6 +47,10 @@ pub(super) struct GenerateScriptInput {
     /// When it has to be done, at most seven days ahead; later it fails. Without it, the
     /// server's usual limit.
     deadline: Option<DateTime>,
+    /// A public `https` address that is told, as a webhook, when the job has succeeded, failed,
+    /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
+    /// shows.
+    webhook_url: Option<Url>,
 }
 
 /// A text to speak.
@@ -71,6 +75,10 @@ pub(super) struct GenerateVoiceInput {
     /// When it has to be done, at most seven days ahead; later it fails. Without it, the
     /// server's usual limit.
     deadline: Option<DateTime>,
+    /// A public `https` address that is told, as a webhook, when the job has succeeded, failed,
+    /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
+    /// shows.
+    webhook_url: Option<Url>,
 }
 
 /// A video to make.
@@ -111,6 +119,10 @@ pub(super) struct GenerateVideoInput {
     /// When it has to be done, at most seven days ahead; later it fails. Without it, the
     /// server's usual limit.
     deadline: Option<DateTime>,
+    /// A public `https` address that is told, as a webhook, when the job has succeeded, failed,
+    /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
+    /// shows.
+    webhook_url: Option<Url>,
 }
 
 /// A job to stop.
@@ -225,6 +237,7 @@ impl GenerateScriptInput {
             options: self.options.map(|Json(options)| options),
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
+            webhook_url: fields.link("webhookUrl", self.webhook_url),
         };
         fields.finish_with(Some(wish))
     }
@@ -242,6 +255,7 @@ impl GenerateVoiceInput {
             options: self.options.map(|Json(options)| options),
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
+            webhook_url: fields.link("webhookUrl", self.webhook_url),
         };
         fields.finish_with(Some(wish))
     }
@@ -258,6 +272,7 @@ impl GenerateVideoInput {
         let voice = fields.item("voiceId", self.voice_id);
         let images = fields.links("images", self.images.unwrap_or_default());
         let deadline = fields.instant("deadline", self.deadline);
+        let webhook_url = fields.link("webhookUrl", self.webhook_url);
         Ok(VideoWish {
             project: fields.finish_with(project)?,
             script: self.script,
@@ -276,6 +291,7 @@ impl GenerateVideoInput {
             options: self.options.map(|Json(options)| options),
             idempotency_key: self.idempotency_key,
             deadline,
+            webhook_url,
         })
     }
 }

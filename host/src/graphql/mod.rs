@@ -31,6 +31,7 @@ mod script_template;
 mod step;
 mod upload;
 mod user;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ use genvid_transport::Prevalidated;
 use crate::{
     accounts, jobs, media, projects,
     providers::{Catalog, Registry},
-    uploads,
+    uploads, webhooks,
 };
 
 /// The services that the schema leads to.
@@ -66,6 +67,8 @@ pub struct Services {
     pub links: media::Links,
     /// Pictures that users send.
     pub uploads: uploads::Service,
+    /// What users are told by webhook.
+    pub webhooks: webhooks::Service,
 }
 
 /// What one request may ask for. The shape of documents is limited by the transport.
@@ -86,6 +89,7 @@ struct Query(
     provider::ProviderQueries,
     catalog::CatalogQueries,
     script_template::ScriptQueries,
+    webhook::WebhookQueries,
 );
 
 /// Everything that can be changed. Each takes one `input` and answers a union of its success
@@ -95,6 +99,7 @@ struct Mutation(
     project::ProjectMutations,
     upload::UploadMutations,
     job_mutations::JobMutations,
+    webhook::WebhookMutations,
 );
 
 /// Everything that can be followed.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use genvid_runtime::manifest::Speech;
 
+use url::Url;
+
 use super::{
     input::{JobInput, VideoInput},
     service::{Error, Service},
@@ -12,6 +14,7 @@ use crate::{
     input::{Problems, is_language_tag},
     providers::{Kind, Need, VideoNeed},
     time::{self, Timestamp},
+    webhooks::check_address,
 };
 
 /// Longest film, in seconds.
@@ -205,6 +208,7 @@ impl Service {
         &self,
         key: &str,
         deadline: Option<Timestamp>,
+        webhook_url: Option<Url>,
         problems: &mut Problems,
     ) -> Common {
         let key = key.trim();
@@ -213,6 +217,9 @@ impl Service {
                 "idempotencyKey",
                 format!("must have 1 to {MAX_KEY} characters"),
             );
+        }
+        if let Some(url) = &webhook_url {
+            check_address("webhookUrl", url, self.lenient_links, problems);
         }
         let now = time::now();
         if let Some(deadline) = deadline {
@@ -225,6 +232,7 @@ impl Service {
         Common {
             key: key.to_owned(),
             asked_deadline: deadline,
+            webhook_url: webhook_url.map(Into::into),
         }
     }
 }
@@ -233,6 +241,7 @@ impl Service {
 pub(super) struct Common {
     pub(super) key: String,
     pub(super) asked_deadline: Option<Timestamp>,
+    pub(super) webhook_url: Option<String>,
 }
 
 pub(super) fn check_language(tag: &str, problems: &mut Problems) {

@@ -133,7 +133,12 @@ impl Service {
             wish.provider.as_deref(),
             &mut problems,
         );
-        let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
+        let common = self.common(
+            &wish.idempotency_key,
+            wish.deadline,
+            wish.webhook_url,
+            &mut problems,
+        );
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Script(ScriptInput {
             product: project.as_ref().map(Project::brief).unwrap_or_default(),
@@ -177,7 +182,12 @@ impl Service {
             wish.options,
             &mut problems,
         );
-        let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
+        let common = self.common(
+            &wish.idempotency_key,
+            wish.deadline,
+            wish.webhook_url,
+            &mut problems,
+        );
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Voice(VoiceInput {
             text,
@@ -246,7 +256,12 @@ impl Service {
             wish.options,
             &mut problems,
         );
-        let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
+        let common = self.common(
+            &wish.idempotency_key,
+            wish.deadline,
+            wish.webhook_url,
+            &mut problems,
+        );
         problems.into_result().map_err(Error::Invalid)?;
         let input = VideoInput {
             product: project.as_ref().map(Project::brief).unwrap_or_default(),
@@ -521,8 +536,11 @@ impl Service {
     ) -> Result<Job, Error> {
         let now = time::now();
         let id = JobId::generate();
-        let request = serde_json::to_vec(&(&input, project, common.asked_deadline))
-            .map_err(|source| sql::Error::decode("job input", source))?;
+        let request = match &common.webhook_url {
+            None => serde_json::to_vec(&(&input, project, common.asked_deadline)),
+            Some(url) => serde_json::to_vec(&(&input, project, common.asked_deadline, url)),
+        }
+        .map_err(|source| sql::Error::decode("job input", source))?;
         let steps = (0_i64..)
             .zip(input.plan(speaks_itself))
             .map(|(position, kind)| Step {
@@ -563,6 +581,7 @@ impl Service {
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: common.key,
             request_hash: Sha256::digest(&request).to_vec(),
+            webhook_url: common.webhook_url,
         };
         let (accepted, events) = self.database.accept_job(new).await?;
         self.bus.publish(events);

@@ -19,6 +19,8 @@ pub struct NewJob {
     pub idempotency_key: String,
     /// SHA-256 over the request, to tell a repetition from a reuse.
     pub request_hash: Vec<u8>,
+    /// Where its end is told, besides its owner's endpoints.
+    pub webhook_url: Option<String>,
 }
 
 /// What became of a `NewJob`.

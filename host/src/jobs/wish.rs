@@ -31,6 +31,8 @@ pub struct ScriptWish {
     pub idempotency_key: String,
     /// When it has to be done.
     pub deadline: Option<Timestamp>,
+    /// Where its end is told.
+    pub webhook_url: Option<Url>,
 }
 
 /// A text to speak.
@@ -52,6 +54,8 @@ pub struct VoiceWish {
     pub idempotency_key: String,
     /// When it has to be done.
     pub deadline: Option<Timestamp>,
+    /// Where its end is told.
+    pub webhook_url: Option<Url>,
 }
 
 /// A film to make.
@@ -87,4 +91,6 @@ pub struct VideoWish {
     pub idempotency_key: String,
     /// When it has to be done.
     pub deadline: Option<Timestamp>,
+    /// Where its end is told.
+    pub webhook_url: Option<Url>,
 }

@@ -5,7 +5,7 @@ use url::Url;
 use crate::{
     adapters::sql::{self, Database},
     ids::{ProjectId, UserId},
-    input::Problems,
+    input::{Problems, check_public_link},
     jobs::{input::ProductBrief, store::Page},
     time::{self, Timestamp},
     uploads::{self, check_references},
@@ -234,24 +234,10 @@ pub fn check_links(
             problems.add(&place, format!("at most {MAX_URL} characters"));
         } else if uploads::is_reference(link.as_str()) {
             continue;
-        } else if link.scheme() != "https" && !(lenient && link.scheme() == "http") {
-            problems.add(&place, "must be an https link");
-        } else if !link.username().is_empty() || link.password().is_some() {
-            problems.add(&place, "must not carry a user name or password");
-        } else if !lenient && !is_public_name(link) {
-            problems.add(&place, "must point to a public address");
+        } else {
+            // Vendors fetch these links and resolve names themselves; this host never does.
+            check_public_link(&place, link, lenient, problems);
         }
     }
     links.iter().map(ToString::to_string).collect()
-}
-
-/// Is the host a name, or a literal address that the internet can reach? Vendors resolve
-/// names themselves; this host never fetches these links.
-fn is_public_name(link: &Url) -> bool {
-    match link.host() {
-        Some(url::Host::Domain(name)) => name.contains('.') && !name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => genvid_runtime::is_public(address.into()),
-        Some(url::Host::Ipv6(address)) => genvid_runtime::is_public(address.into()),
-        None => false,
-    }
 }

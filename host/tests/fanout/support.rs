@@ -110,6 +110,7 @@ impl World {
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: id.to_string(),
             request_hash: id.to_string().into_bytes(),
+            webhook_url: None,
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");
         assert!(matches!(accepted, Accepted::Created(_)));

@@ -29,7 +29,7 @@ use genvid::{
     media::Links,
     projects,
     providers::{Catalog, Registry},
-    time, uploads,
+    time, uploads, webhooks,
 };
 use genvid_media::{BlobStore, FolderOptions, FolderStore, Signer};
 use genvid_testing as servers;
@@ -109,6 +109,7 @@ impl Bench {
             registry,
             links,
             uploads,
+            webhooks: webhooks::Service::new(database.clone(), Arc::default()),
         };
         let limits = Limits {
             complexity: COMPLEXITY,
@@ -245,6 +246,7 @@ impl Bench {
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: id.to_string(),
             request_hash: id.to_string().into_bytes(),
+            webhook_url: None,
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");
         assert!(matches!(accepted, Accepted::Created(_)));

@@ -240,6 +240,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         events: vec![NewEvent::job(EventType::JobQueued)],
         idempotency_key: key.to_owned(),
         request_hash: key.as_bytes().to_vec(),
+        webhook_url: None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     Database, Error,
     database::Scope,
     jobs::placeholders,
+    outbox,
     query::{Connection, query},
     rows,
     rows::EVENT,
@@ -69,6 +70,7 @@ pub(super) async fn append(
     for some in events.chunks(MOST_AT_ONCE) {
         insert(connection, some).await?;
     }
+    outbox::announce(connection, &events).await?;
     Ok((events, cancel_requested))
 }
 

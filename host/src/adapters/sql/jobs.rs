@@ -12,6 +12,7 @@ use super::{
     rows::{ATTEMPT, JOB, STEP},
     uploads,
     values::{Bind, Json, to_json},
+    webhooks,
 };
 use crate::{
     ids::{AttemptId, JobId, ProjectId, UserId},
@@ -67,6 +68,9 @@ impl Database {
                     removals::discard_job(connection, job.id).await?;
                 }
                 uploads::note_job(connection, job.owner, &job.input.uploads()).await?;
+                if let Some(url) = &new.webhook_url {
+                    webhooks::note_job(connection, job.id, job.owner, url, job.created_at).await?;
+                }
                 let (events, _) =
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);

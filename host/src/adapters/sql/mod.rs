@@ -11,6 +11,7 @@ mod events;
 mod heads;
 mod jobs;
 mod leases;
+mod outbox;
 mod plugins;
 mod postgres;
 mod projects;
@@ -20,6 +21,7 @@ mod roles;
 mod rows;
 mod uploads;
 mod values;
+mod webhooks;
 
 use std::path::PathBuf;
 

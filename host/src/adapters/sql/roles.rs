@@ -9,6 +9,9 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 const SHARED: &str = "'installation', '_sqlx_migrations'";
 /// Tables that both roles read, and that only the owner of the tables writes.
 const INSTALLED: &str = "plugin_versions, provider_settings, plugin_revision";
+/// Tables whose rows are added and never changed.
+const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webhook_messages, \
+    webhook_attempts";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'projects'";
 
@@ -139,7 +142,7 @@ impl Roles {
             format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO {both}"),
             // What is only ever added cannot be changed by mistake. Nothing is ever deleted.
             format!("REVOKE INSERT, UPDATE ON {INSTALLED} FROM {both}"),
-            format!("REVOKE UPDATE ON events, media, callbacks, installation FROM {both}"),
+            format!("REVOKE UPDATE ON {ADDED} FROM {both}"),
             format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
             format!(
                 "REVOKE ALL ON callbacks, removals, chores FROM {}",

@@ -1,0 +1,296 @@
+//! What users do with their webhooks. Every method is scoped to the caller.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::json;
+use url::Url;
+
+use super::{Attempt, Delivery, DisabledReason, Endpoint, Kind, Message, Secret, Settings};
+use crate::{
+    adapters::sql::{self, Database},
+    ids::{DeliveryId, EndpointId, MessageId, UserId},
+    input::{Problems, check_public_link},
+    jobs::store::Page,
+    time,
+};
+
+/// Longest address.
+const MAX_URL: usize = 2_000;
+const MAX_DESCRIPTION: usize = 200;
+/// Ports that https receivers usually have.
+const PORTS: [u16; 2] = [443, 8_443];
+
+/// Why a wish could not be granted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields that cannot be taken.
+    #[error("the input is not valid")]
+    Invalid(Problems),
+    /// There is no such thing for this caller.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sql::Error),
+}
+
+/// An endpoint to add.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Where it is.
+    pub url: Option<Url>,
+    /// What it hears; nothing: when a job comes to rest.
+    pub events: Option<Vec<Kind>>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// What changes at an endpoint. What is left out stays.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Where it is.
+    pub url: Option<Url>,
+    /// What it hears.
+    pub events: Option<Vec<Kind>>,
+    /// For people.
+    pub description: Option<String>,
+    /// Is it sent anything?
+    pub enabled: Option<bool>,
+}
+
+/// What users do with their webhooks.
+#[derive(Clone)]
+pub struct Service {
+    database: Database,
+    settings: Arc<Settings>,
+}
+
+/// Checks an address that webhooks are to be sent to. Where its name leads is looked at again
+/// at each attempt.
+pub fn check_address(field: &str, url: &Url, lenient: bool, problems: &mut Problems) {
+    if url.as_str().len() > MAX_URL {
+        problems.add(field, format!("at most {MAX_URL} characters"));
+    } else if !lenient
+        && url.scheme() == "https"
+        && (url.port_or_known_default()).is_none_or(|port| !PORTS.contains(&port))
+    {
+        problems.add(field, "must have the port 443 or 8443");
+    } else {
+        check_public_link(field, url, lenient, problems);
+    }
+}
+
+fn events(wished: Vec<Kind>, problems: &mut Problems) -> Vec<Kind> {
+    let mut events = wished;
+    events.sort_unstable();
+    events.dedup();
+    if events.is_empty() {
+        problems.add("eventTypes", "must name one at least");
+    }
+    events
+}
+
+impl Service {
+    /// Over a database.
+    #[must_use]
+    pub fn new(database: Database, settings: Arc<Settings>) -> Self {
+        Self { database, settings }
+    }
+
+    /// Adds an endpoint.
+    ///
+    /// # Errors
+    /// `Invalid` names every field; `Conflict` when there are too many.
+    pub async fn create(&self, owner: UserId, draft: Draft) -> Result<Endpoint, Error> {
+        let mut problems = Problems::default();
+        let mut new = Endpoint::new(owner, None, Kind::AT_REST.to_vec(), time::now());
+        match draft.url {
+            Some(url) => {
+                check_address("url", &url, self.settings.lenient, &mut problems);
+                new.url = Some(url.into());
+            }
+            None => problems.add("url", "must be an absolute address"),
+        }
+        if let Some(wished) = draft.events {
+            new.events = events(wished, &mut problems);
+        }
+        let description = draft.description.unwrap_or_default();
+        new.description = problems.text("description", &description, 0, MAX_DESCRIPTION);
+        problems.into_result().map_err(Error::Invalid)?;
+        let most = self.settings.most_endpoints;
+        if !self.database.insert_endpoint(new.clone(), most).await? {
+            return Err(Error::Conflict(format!(
+                "There are {most} endpoints already, which is the most; delete one first."
+            )));
+        }
+        Ok(new)
+    }
+
+    /// Changes an endpoint.
+    ///
+    /// # Errors
+    /// `Invalid` names every field; `NotFound`; `Conflict` for the endpoint of jobs.
+    pub async fn update(
+        &self,
+        owner: UserId,
+        id: EndpointId,
+        change: Change,
+    ) -> Result<Endpoint, Error> {
+        let mut row = self.own(owner, id).await?;
+        let mut problems = Problems::default();
+        if let Some(url) = change.url {
+            check_address("url", &url, self.settings.lenient, &mut problems);
+            row.url = Some(url.into());
+        }
+        if let Some(wished) = change.events {
+            row.events = events(wished, &mut problems);
+        }
+        if let Some(text) = change.description {
+            row.description = problems.text("description", &text, 0, MAX_DESCRIPTION);
+        }
+        problems.into_result().map_err(Error::Invalid)?;
+        match change.enabled {
+            Some(true) => (row.disabled, row.failing_since) = (None, None),
+            Some(false) if row.disabled.is_none() => {
+                row.disabled = Some((time::now(), DisabledReason::Owner));
+            }
+            _ => {}
+        }
+        let changed = self.database.change_endpoint(row).await?;
+        changed.ok_or(Error::NotFound("endpoint"))
+    }
+
+    /// Deletes an endpoint. What it was sent stays to be read by nobody.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` for the endpoint of jobs.
+    pub async fn delete(&self, owner: UserId, id: EndpointId) -> Result<(), Error> {
+        self.own(owner, id).await?;
+        if self.database.delete_endpoint(owner, id).await? {
+            Ok(())
+        } else {
+            Err(Error::NotFound("endpoint"))
+        }
+    }
+
+    /// Gives an endpoint a new secret; the old one signs too for a day.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn rotate(&self, owner: UserId, id: EndpointId) -> Result<Endpoint, Error> {
+        let rotated = (self.database).rotate_secret(owner, id, Secret::generate());
+        rotated.await?.ok_or(Error::NotFound("endpoint"))
+    }
+
+    /// The caller's endpoint of jobs' own webhooks, made when it is missing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn of_jobs(&self, owner: UserId) -> Result<Endpoint, Error> {
+        let new = Endpoint::of_jobs(owner, time::now());
+        Ok(self.database.ensure_job_endpoint(new).await?)
+    }
+
+    /// Sends a message that says nothing, to try an endpoint.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when nothing is sent to it.
+    pub async fn test(&self, owner: UserId, id: EndpointId) -> Result<Delivery, Error> {
+        self.own(owner, id).await?;
+        let message = Message {
+            id: MessageId::generate(),
+            kind: Kind::Test,
+            job: None,
+            data: json!({"endpointId": id}),
+            at: time::now(),
+        };
+        let sent = self.database.send_message(owner, id, message).await?;
+        sent.ok_or_else(|| Error::Conflict("The endpoint is disabled; enable it first.".to_owned()))
+    }
+
+    /// Begins a delivery anew.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it is under way or its endpoint is disabled.
+    pub async fn redeliver(&self, owner: UserId, id: DeliveryId) -> Result<Delivery, Error> {
+        let missing = || Error::NotFound("delivery");
+        let found = self.database.find_delivery(owner, id).await?;
+        found.ok_or_else(missing)?;
+        if !self.database.redeliver(owner, id).await? {
+            return Err(Error::Conflict(
+                "The delivery is being made just now, or its endpoint is deleted or disabled."
+                    .to_owned(),
+            ));
+        }
+        let found = self.database.find_delivery(owner, id).await?;
+        found.ok_or_else(missing)
+    }
+
+    /// An endpoint of the caller's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find(&self, owner: UserId, id: EndpointId) -> Result<Option<Endpoint>, Error> {
+        Ok(self.database.find_endpoint(owner, id).await?)
+    }
+
+    /// The caller's endpoints, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list(
+        &self,
+        owner: UserId,
+        after: Option<EndpointId>,
+        first: u32,
+    ) -> Result<Page<Endpoint>, Error> {
+        Ok(self.database.list_endpoints(owner, after, first).await?)
+    }
+
+    /// Deliveries to an endpoint of the caller's, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn deliveries(
+        &self,
+        owner: UserId,
+        id: EndpointId,
+        after: Option<DeliveryId>,
+        first: u32,
+    ) -> Result<Page<Delivery>, Error> {
+        let page = self.database.list_deliveries(owner, id, after, first);
+        Ok(page.await?)
+    }
+
+    /// The latest attempts of deliveries of the caller's, the oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn attempts(
+        &self,
+        owner: UserId,
+        deliveries: &[DeliveryId],
+    ) -> Result<HashMap<DeliveryId, Vec<Attempt>>, Error> {
+        let mut found: HashMap<DeliveryId, Vec<Attempt>> = HashMap::new();
+        for (id, attempt) in self.database.attempts_at(owner, deliveries).await? {
+            found.entry(id).or_default().push(attempt);
+        }
+        Ok(found)
+    }
+
+    /// An endpoint that its owner has made.
+    async fn own(&self, owner: UserId, id: EndpointId) -> Result<Endpoint, Error> {
+        let found = self.find(owner, id).await?;
+        let found = found.ok_or(Error::NotFound("endpoint"))?;
+        if found.url.is_none() {
+            return Err(Error::Conflict(
+                "This endpoint belongs to the jobs that name an address; only its secret changes."
+                    .to_owned(),
+            ));
+        }
+        Ok(found)
+    }
+}

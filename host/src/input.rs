@@ -2,6 +2,11 @@
 
 use url::Url;
 
+/// Longest address of a receiver of webhooks.
+const MAX_RECEIVER: usize = 2_000;
+/// Ports that such receivers have.
+const RECEIVER_PORTS: [u16; 2] = [443, 8_443];
+
 /// One field that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -83,6 +88,21 @@ pub fn check_public_link(field: &str, link: &Url, lenient: bool, problems: &mut 
         problems.add(field, "must not carry a user name or password");
     } else if !lenient && !is_public_host(link) {
         problems.add(field, "must point to a public address");
+    }
+}
+
+/// Checks an address that webhooks are to be sent to. Where its name leads is looked at again
+/// at each attempt.
+pub fn check_receiver(field: &str, url: &Url, lenient: bool, problems: &mut Problems) {
+    if url.as_str().len() > MAX_RECEIVER {
+        problems.add(field, format!("at most {MAX_RECEIVER} characters"));
+    } else if !lenient
+        && url.scheme() == "https"
+        && (url.port_or_known_default()).is_none_or(|port| !RECEIVER_PORTS.contains(&port))
+    {
+        problems.add(field, "must have the port 443 or 8443");
+    } else {
+        check_public_link(field, url, lenient, problems);
     }
 }
 

@@ -208,7 +208,6 @@ mod tests {
             "https://[fe80::1]/",
             // Names are looked up; these lead here by themselves.
             "https://localhost/",
-            "https://localhost./",
             "https://LOCALHOST:8443/",
         ] {
             let parcel = Parcel {

@@ -247,6 +247,17 @@ impl WebhookQueries {
         let entries = (page.items.into_iter()).map(|row| (encode_cursor(row.id), row.into()));
         Ok(Connection::new(entries, after.is_some(), page.more))
     }
+
+    /// The secret that signs the webhooks of jobs' own addresses (`webhookUrl`): one for each
+    /// user, made when it is asked for first. `rotateWebhookSecret` replaces it.
+    async fn job_webhook_secret(&self, ctx: &Context<'_>) -> Result<JobWebhookSecret, Error> {
+        let user = context::user(ctx)?;
+        let row = context::services(ctx).webhooks.of_jobs(user.id).await;
+        let row = row.map_err(|failed| error::webhook(ctx, failed))?;
+        let secret = row.secret.expose().to_owned();
+        let endpoint = row.into();
+        Ok(JobWebhookSecret { endpoint, secret })
+    }
 }
 
 /// An endpoint to add.
@@ -340,7 +351,7 @@ pub(super) struct RotateWebhookSecretSuccess {
 
 /// What signs the webhooks of jobs' own addresses.
 #[derive(SimpleObject)]
-pub(super) struct JobWebhookSecretSuccess {
+pub(super) struct JobWebhookSecret {
     /// The endpoint that stands for all those addresses; its deliveries are theirs.
     endpoint: WebhookEndpoint,
     /// The secret.
@@ -507,20 +518,6 @@ impl WebhookMutations {
             Ok(RotateWebhookSecretSuccess { endpoint, secret }.into())
         };
         settle(ctx, rotated.await)
-    }
-
-    /// Shows the secret that signs the webhooks of jobs' own addresses (`webhookUrl`): one for
-    /// each user, made when it is asked for first. `rotateWebhookSecret` replaces it.
-    async fn job_webhook_secret(
-        &self,
-        ctx: &Context<'_>,
-    ) -> Result<JobWebhookSecretSuccess, Error> {
-        let user = context::user(ctx)?;
-        let row = context::services(ctx).webhooks.of_jobs(user.id).await;
-        let row = row.map_err(|failed| error::webhook(ctx, failed))?;
-        let secret = row.secret.expose().to_owned();
-        let endpoint = row.into();
-        Ok(JobWebhookSecretSuccess { endpoint, secret })
     }
 
     /// Sends a `webhook.test` to an endpoint, whatever it hears.

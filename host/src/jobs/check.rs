@@ -11,10 +11,9 @@ use super::{
     service::{Error, Service},
 };
 use crate::{
-    input::{Problems, is_language_tag},
+    input::{Problems, check_receiver, is_language_tag},
     providers::{Kind, Need, VideoNeed},
     time::{self, Timestamp},
-    webhooks::check_address,
 };
 
 /// Longest film, in seconds.
@@ -219,7 +218,7 @@ impl Service {
             );
         }
         if let Some(url) = &webhook_url {
-            check_address("webhookUrl", url, self.lenient_links, problems);
+            check_receiver("webhookUrl", url, self.lenient_links, problems);
         }
         let now = time::now();
         if let Some(deadline) = deadline {

@@ -51,7 +51,8 @@ impl Courier {
                 // An error means that the app is gone, which is a stop too.
                 _ = stop.wait_for(|stop| *stop) => break,
                 _ = tick.tick() => {}
-                Some(_) = running.join_next(), if running.len() >= self.settings.concurrency => {}
+                // There is room for the next one, perhaps at the same endpoint.
+                Some(_) = running.join_next(), if !running.is_empty() => {}
             }
             while running.try_join_next().is_some() {}
             match self.claim(running.len()).await {

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use courier::{Courier, after_failure};
 pub use message::{Links, body, facts};
 pub use post::{Answer, EXCERPT, Parcel, Post, PostError};
-pub use service::{Change, Draft, Error, Service, check_address};
+pub use service::{Change, Draft, Error, Service};
 pub use sign::Secret;
 
 use crate::{

@@ -5,20 +5,16 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::json;
 use url::Url;
 
-use super::{Attempt, Delivery, DisabledReason, Endpoint, Kind, Message, Secret, Settings};
+use super::{Attempt, Delivery, Endpoint, Kind, Message, Secret, Settings};
 use crate::{
     adapters::sql::{self, Database},
     ids::{DeliveryId, EndpointId, MessageId, UserId},
-    input::{Problems, check_public_link},
+    input::{Problems, check_receiver},
     jobs::store::Page,
     time,
 };
 
-/// Longest address.
-const MAX_URL: usize = 2_000;
 const MAX_DESCRIPTION: usize = 200;
-/// Ports that https receivers usually have.
-const PORTS: [u16; 2] = [443, 8_443];
 
 /// Why a wish could not be granted.
 #[derive(Debug, thiserror::Error)]
@@ -68,21 +64,6 @@ pub struct Service {
     settings: Arc<Settings>,
 }
 
-/// Checks an address that webhooks are to be sent to. Where its name leads is looked at again
-/// at each attempt.
-pub fn check_address(field: &str, url: &Url, lenient: bool, problems: &mut Problems) {
-    if url.as_str().len() > MAX_URL {
-        problems.add(field, format!("at most {MAX_URL} characters"));
-    } else if !lenient
-        && url.scheme() == "https"
-        && (url.port_or_known_default()).is_none_or(|port| !PORTS.contains(&port))
-    {
-        problems.add(field, "must have the port 443 or 8443");
-    } else {
-        check_public_link(field, url, lenient, problems);
-    }
-}
-
 fn events(wished: Vec<Kind>, problems: &mut Problems) -> Vec<Kind> {
     let mut events = wished;
     events.sort_unstable();
@@ -109,7 +90,7 @@ impl Service {
         let mut new = Endpoint::new(owner, None, Kind::AT_REST.to_vec(), time::now());
         match draft.url {
             Some(url) => {
-                check_address("url", &url, self.settings.lenient, &mut problems);
+                check_receiver("url", &url, self.settings.lenient, &mut problems);
                 new.url = Some(url.into());
             }
             None => problems.add("url", "must be an absolute address"),
@@ -142,7 +123,7 @@ impl Service {
         let mut row = self.own(owner, id).await?;
         let mut problems = Problems::default();
         if let Some(url) = change.url {
-            check_address("url", &url, self.settings.lenient, &mut problems);
+            check_receiver("url", &url, self.settings.lenient, &mut problems);
             row.url = Some(url.into());
         }
         if let Some(wished) = change.events {
@@ -152,14 +133,7 @@ impl Service {
             row.description = problems.text("description", &text, 0, MAX_DESCRIPTION);
         }
         problems.into_result().map_err(Error::Invalid)?;
-        match change.enabled {
-            Some(true) => (row.disabled, row.failing_since) = (None, None),
-            Some(false) if row.disabled.is_none() => {
-                row.disabled = Some((time::now(), DisabledReason::Owner));
-            }
-            _ => {}
-        }
-        let changed = self.database.change_endpoint(row).await?;
+        let changed = self.database.change_endpoint(row, change.enabled).await?;
         changed.ok_or(Error::NotFound("endpoint"))
     }
 

@@ -30,3 +30,4 @@ mod stops;
 mod support;
 mod tenancy;
 mod uploads;
+mod webhooks;

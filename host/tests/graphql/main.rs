@@ -14,3 +14,4 @@ mod reads;
 mod schema;
 mod sweeps;
 mod uploads;
+mod webhooks;

@@ -224,6 +224,8 @@ async fn the_operations_of_the_documents_run() {
         "CreateProject" => json!({ "input": { "name": "Cup" } }),
         "CreateUpload" => json!({ "input": { "contentType": "image/png", "size": 1_000 } }),
         "CompleteUpload" => json!({ "input": { "uploadId": upload } }),
+        "CreateWebhookEndpoint" => json!({ "input": { "url": "https://example.com/hook" } }),
+        "WebhookEndpoints" => json!({ "first": 5 }),
         "UpdateProject" => json!({ "input": { "id": project, "productName": "Aurora" } }),
         "DeleteProject" => json!({ "input": { "id": gone } }),
         "Project" | "Node" => json!({ "id": project }),
@@ -257,9 +259,10 @@ async fn the_operations_of_the_documents_run() {
         assert!(heads, "{name} is named after its file");
         documents.push((name.to_owned(), document));
     }
-    // What the front page shows runs too.
-    let readme = fs::read_to_string(repository("README.md")).expect("the front page");
-    for block in readme.split("```graphql\n").skip(1) {
+    // What the front page and the page of webhooks show runs too.
+    let page = |path| fs::read_to_string(repository(path)).expect("a page");
+    let pages = page("README.md") + &page("graphql/WEBHOOKS.md");
+    for block in pages.split("```graphql\n").skip(1) {
         let document = block.split("```").next().expect("an end");
         let name = document
             .split(|c: char| !c.is_ascii_alphanumeric())

@@ -19,6 +19,7 @@ mod reading;
 mod removals;
 mod security;
 mod uploads;
+mod webhooks;
 mod working;
 
 /// Each test on both databases.
@@ -95,4 +96,15 @@ contract! {
     uploads::an_upload_is_settled_once,
     uploads::what_is_not_completed_ends,
     uploads::what_nobody_uses_ends,
+    webhooks::a_message_comes_with_its_event,
+    webhooks::a_jobs_own_address_hears_of_its_end,
+    webhooks::a_delivery_belongs_to_one_node_at_a_time,
+    webhooks::many_nodes_take_each_delivery_once,
+    webhooks::an_endpoint_has_so_many_on_their_way,
+    webhooks::an_attempt_moves_a_delivery_on,
+    webhooks::an_endpoint_that_only_fails_is_disabled,
+    webhooks::what_is_deleted_is_sent_nothing,
+    webhooks::a_secret_changes_with_an_overlap,
+    webhooks::of_many_at_once_so_many_endpoints_are_kept,
+    webhooks::a_strangers_endpoint_is_as_good_as_missing,
 }

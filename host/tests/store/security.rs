@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use crate::{
     bench::{Bench, attempt, change, file, project, told, with_attempt},
     uploads::upload,
+    webhooks::attempted,
 };
 
 /// Tables without rows of tenants.
@@ -46,6 +47,7 @@ async fn filled() -> Bench {
             )
             .await
             .expect("kept");
+        attempted(&bench, owner).await;
         assert!(
             bench
                 .database
@@ -132,6 +134,11 @@ async fn every_table_of_tenants_is_locked_up() {
         "uploads",
         "removals",
         "chores",
+        "webhook_endpoints",
+        "job_webhooks",
+        "webhook_messages",
+        "webhook_deliveries",
+        "webhook_attempts",
     ] {
         assert!(names.contains(wanted), "{wanted} is not among {names:?}");
     }
@@ -258,7 +265,8 @@ async fn rows_cannot_be_written_for_somebody_else() {
         .execute(&mut *transaction)
         .await
         .expect("own rows only");
-    assert_eq!(touched.rows_affected(), 1);
+    // The one of the bench, and the one whose webhook was attempted.
+    assert_eq!(touched.rows_affected(), 2);
     let given = sqlx::query("UPDATE jobs SET owner_id = $1")
         .bind(bench.bob.uuid())
         .execute(&mut *transaction)
@@ -316,6 +324,19 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("uploads", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("removals", "", "INSERT SELECT UPDATE"),
         ("chores", "", "INSERT SELECT UPDATE"),
+        (
+            "webhook_endpoints",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
+        ("job_webhooks", "INSERT SELECT", "INSERT SELECT"),
+        ("webhook_messages", "INSERT SELECT", "INSERT SELECT"),
+        (
+            "webhook_deliveries",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
+        ("webhook_attempts", "INSERT SELECT", "INSERT SELECT"),
         ("installation", "INSERT SELECT", ""),
         ("_sqlx_migrations", "", ""),
         ("plugin_versions", "SELECT", "SELECT"),

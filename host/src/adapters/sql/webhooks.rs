@@ -221,34 +221,42 @@ impl Database {
         Ok(Page::cut(items, first))
     }
 
-    /// Writes where an endpoint is, what it hears and whether it is sent anything, all as
-    /// `changed` has them; `None` when there is no such one. To switch it on forgets its
-    /// failures; to switch it off ends what is under way.
+    /// Writes where an endpoint is and what it hears, as `changed` has them; `None` when there
+    /// is no such one. `enabled` switches it on, which forgets its failures, or off, which ends
+    /// what is under way.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn change_endpoint(&self, changed: Endpoint) -> Result<Option<Endpoint>, Error> {
+    pub async fn change_endpoint(
+        &self,
+        changed: Endpoint,
+        enabled: Option<bool>,
+    ) -> Result<Option<Endpoint>, Error> {
         self.write(Scope::User(changed.owner), move |connection| {
             Box::pin(async move {
-                let (at, why) = changed.disabled.unzip();
-                let written = query(
+                let now = connection.dialect().now;
+                let off = enabled == Some(false);
+                // Somebody may disable it between two statements: only a wish changes that.
+                let written = query(AssertSqlSafe(format!(
                     "UPDATE webhook_endpoints SET url = $3, events = $4, description = $5, \
-                     failing_since = CASE WHEN $6 THEN failing_since ELSE NULL END, \
-                     disabled_at = $7, disabled_because = $8 \
-                     WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL",
-                )
+                     failing_since = CASE WHEN $6 THEN NULL ELSE failing_since END, \
+                     disabled_at = CASE WHEN $6 THEN NULL WHEN $7 THEN \
+                     COALESCE(disabled_at, {now}) ELSE disabled_at END, \
+                     disabled_because = CASE WHEN $6 THEN NULL WHEN $7 THEN \
+                     COALESCE(disabled_because, 'OWNER') ELSE disabled_because END \
+                     WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL"
+                )))
                 .bind(changed.id.uuid())
                 .bind(changed.owner.uuid())
                 .bind(changed.url.as_deref())
                 .bind(to_json(&words(&changed.events))?)
                 .bind(&changed.description)
-                .bind(changed.failing_since.is_some())
-                .bind(at)
-                .bind(why.map(DisabledReason::as_str))
+                .bind(enabled == Some(true))
+                .bind(off)
                 .execute(&mut *connection)
                 .await?
                 .rows_affected();
-                if written > 0 && changed.disabled.is_some() {
+                if written > 0 && off {
                     outbox::cancel_deliveries(connection, changed.id).await?;
                 }
                 read_endpoint(connection, changed.owner, changed.id).await

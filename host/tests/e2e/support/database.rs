@@ -133,6 +133,14 @@ impl Database {
         }
     }
 
+    /// So many milliseconds as an instant of this database is moved by them.
+    pub(crate) fn milliseconds(&self, count: u64) -> String {
+        match self {
+            Self::Embedded(_) => count.to_string(),
+            Self::Postgres(..) => format!("interval '{count} milliseconds'"),
+        }
+    }
+
     /// Changes rows behind the server's back.
     pub(crate) async fn run(&self, sql: String) {
         match self {

@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod live;
 pub(crate) mod outside;
 pub(crate) mod plugins;
+pub(crate) mod receiver;
 pub(crate) mod server;
 pub(crate) mod world;
 

@@ -66,8 +66,12 @@ impl Web {
     /// resolver for names only, so literal addresses are looked at here.
     fn check(&self, url: &str) -> Result<Url, PostError> {
         let url = Url::parse(url).map_err(|_| PostError::Refused("the address is none"))?;
-        let secure = url.scheme() == "https";
-        if !secure && !(self.lenient && url.scheme() == "http") {
+        let known = match url.scheme() {
+            "https" => true,
+            "http" => self.lenient,
+            _ => false,
+        };
+        if !known {
             return Err(PostError::Refused("only https addresses are asked"));
         }
         let literal = !matches!(url.host(), Some(Host::Domain(_)));

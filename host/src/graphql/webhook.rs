@@ -11,7 +11,7 @@ use super::{
     scalars::{DateTime, Url},
 };
 use crate::{
-    ids::{DeliveryId, EndpointId},
+    ids::{DeliveryId, EndpointId, UserId},
     webhooks::{self, Change, Draft, Kind},
 };
 
@@ -69,7 +69,7 @@ pub(super) enum WebhookDeliveryStatus {
 #[graphql(complex, serial)]
 pub(super) struct WebhookEndpoint {
     #[graphql(skip)]
-    row: webhooks::Endpoint,
+    key: (UserId, EndpointId),
     /// Opaque, begins with `whe_`.
     id: ID,
     /// The address; null for the endpoint that signs what goes to the addresses that jobs name
@@ -98,16 +98,16 @@ impl From<webhooks::Endpoint> for WebhookEndpoint {
         let (at, why) = row.disabled.unzip();
         Self {
             id: row.id.into(),
-            url: row.url.clone().map(Url::trusted),
+            url: row.url.map(Url::trusted),
             event_types: row.events.iter().map(|kind| (*kind).into()).collect(),
-            description: row.description.clone(),
+            description: row.description,
             enabled: row.disabled.is_none(),
             disabled_reason: why.map(Into::into),
             disabled_at: at.map(Into::into),
             failing_since: row.failing_since.map(Into::into),
-            previous_secret_until: row.previous.as_ref().map(|(_, until)| (*until).into()),
+            previous_secret_until: row.previous.map(|(_, until)| until.into()),
             created_at: row.created_at.into(),
-            row,
+            key: (row.owner, row.id),
         }
     }
 }
@@ -128,9 +128,9 @@ impl WebhookEndpoint {
     ) -> Result<Connection<WebhookDelivery>, Error> {
         let first = page_size(first)?;
         let place = decode_cursor::<DeliveryId>("after", after.as_deref())?;
-        let owner = self.row.owner;
+        let (owner, id) = self.key;
         let service = &context::services(ctx).webhooks;
-        let page = service.deliveries(owner, self.row.id, place, first).await;
+        let page = service.deliveries(owner, id, place, first).await;
         let page = page.map_err(|failed| error::webhook(ctx, failed))?;
         let ids: Vec<_> = page.items.iter().map(|row| row.id).collect();
         let attempts = service.attempts(owner, &ids).await;

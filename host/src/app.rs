@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::{
     accounts,
     adapters::sql::{Database, Installer, OpenError, PostgresOptions, migrate_postgres},
+    billing::{self, Tariff},
     config::{self, Settings},
     graphql, http,
     ids::NodeId,
@@ -127,6 +128,11 @@ impl App {
             fetches: settings.media.fetch_concurrency,
             compositions: settings.media.studio_concurrency,
             max_media_bytes: settings.media.max_mib << 20,
+            tariff: Tariff {
+                credit_micro_usd: settings.billing.credit_micro_usd.into(),
+                margin_percent: settings.billing.margin_percent.into(),
+                minimum_credits: settings.billing.minimum_credits.into(),
+            },
             public_url: (!configured.is_empty()).then_some(configured),
         });
         let Nodes {
@@ -150,6 +156,7 @@ impl App {
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
         let accounts = accounts::Service::new(database.clone());
+        let billing = billing::Service::new(database.clone());
         let jobs = jobs::Service::new(
             database.clone(),
             bus.clone(),
@@ -163,12 +170,12 @@ impl App {
             None
         } else {
             let wanted = Some(settings.development.token.clone()).filter(|token| !token.is_empty());
-            Some(
-                accounts
-                    .local_user(&settings.development.user, wanted)
-                    .await?
-                    .1,
-            )
+            let (user, token) = accounts
+                .local_user(&settings.development.user, wanted)
+                .await?;
+            let credits = settings.development.credits.into();
+            billing.endow(user.id, credits).await?;
+            Some(token)
         };
 
         let mut name = Uuid::new_v4().as_bytes().to_vec();
@@ -196,10 +203,12 @@ impl App {
             None => watch::channel(Gauge::default()).1,
         };
 
+        let books = database.for_worker();
         let transport = genvid_transport::Shutdown::new();
         let executor = graphql::executor(
             &graphql::Services {
                 accounts: accounts.clone(),
+                billing,
                 projects,
                 jobs: jobs.clone(),
                 registry: registry.clone(),
@@ -239,6 +248,10 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
         tokio::spawn(keeper.run(installed, stopping.clone()));
+        if role.works() {
+            let every = Duration::from_secs(settings.billing.expire_seconds);
+            tokio::spawn(billing::expire(books, every, stopping.clone()));
+        }
         if let Some(sweep) = sweep {
             // Nobody waits for it: what is cut off goes on with the next start.
             tokio::spawn(sweep.run(stopping.clone()));

@@ -109,6 +109,10 @@ id!(
     UploadId, "upl_"
 );
 id!(
+    /// Credits that went from one account to another.
+    TransferId, "trf_"
+);
+id!(
     /// A running process that holds leases.
     NodeId, "nod_"
 );

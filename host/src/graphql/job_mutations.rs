@@ -10,8 +10,8 @@ use super::{
     fields::Fields,
     job::Job,
     problems::{
-        ConflictProblem, IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem,
-        ProviderUnavailableProblem, outcome,
+        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
+        InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, outcome,
     },
     scalars::{DateTime, Json, Url},
 };
@@ -174,6 +174,7 @@ outcome!(
             | NotFound(NotFoundProblem)
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 outcome!(
@@ -184,6 +185,7 @@ outcome!(
             | NotFound(NotFoundProblem)
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 outcome!(
@@ -194,6 +196,7 @@ outcome!(
             | NotFound(NotFoundProblem)
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 outcome!(
@@ -209,6 +212,7 @@ outcome!(
             | InvalidInput(InvalidInputProblem)
             | NotFound(NotFoundProblem)
             | Conflict(ConflictProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 impl GenerateScriptInput {

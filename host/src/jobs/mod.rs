@@ -19,6 +19,7 @@ pub mod decide;
 pub mod events;
 pub mod input;
 pub mod model;
+pub mod plan;
 pub mod remote;
 pub mod requests;
 pub mod service;

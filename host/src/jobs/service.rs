@@ -11,6 +11,7 @@ use super::{
     events,
     input::{JobInput, ScriptInput, VideoInput, VoiceInput},
     model::{Attempt, Event, EventType, Job, JobStatus, NewEvent, Step, StepStatus, StoredFile},
+    plan,
     remote::{Nudge, Nudges},
     settings::Settings,
     store::{
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     adapters::sql::{self, Database},
+    billing::Shortage,
     ids::{JobId, ProjectId, StepId, UserId},
     input::Problems,
     projects::{self, Project, check_links},
@@ -50,9 +52,21 @@ pub enum Error {
     /// The job's state does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// The caller has fewer credits than it may cost.
+    #[error("{} credits are needed and {} are available", .0.required, .0.available)]
+    InsufficientCredits(Shortage),
     /// The database failed.
     #[error(transparent)]
-    Database(#[from] sql::Error),
+    Database(sql::Error),
+}
+
+impl From<sql::Error> for Error {
+    fn from(error: sql::Error) -> Self {
+        match error {
+            sql::Error::InsufficientCredits(shortage) => Self::InsufficientCredits(shortage),
+            other => Self::Database(other),
+        }
+    }
 }
 
 impl From<projects::Error> for Error {
@@ -60,7 +74,7 @@ impl From<projects::Error> for Error {
         match error {
             projects::Error::Invalid(problems) => Self::Invalid(problems),
             projects::Error::NotFound => Self::NotFound("project"),
-            projects::Error::Database(error) => Self::Database(error),
+            projects::Error::Database(error) => error.into(),
         }
     }
 }
@@ -100,7 +114,7 @@ impl Service {
         }
     }
 
-    /// Accepts a script job.
+    /// Accepts a script job and puts aside what it may cost.
     ///
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
@@ -145,12 +159,11 @@ impl Service {
             exclude: wish.exclude,
             options,
         });
-        self.check_route(&input, false)?;
         self.accept(owner, project.map(|p| p.id), input, false, common)
             .await
     }
 
-    /// Accepts a voice job.
+    /// Accepts a voice job and puts aside what it may cost.
     ///
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
@@ -187,12 +200,11 @@ impl Service {
             voice: wish.voice.map(|voice| voice.id),
             options,
         });
-        self.check_route(&input, false)?;
         self.accept(owner, project.map(|p| p.id), input, false, common)
             .await
     }
 
-    /// Accepts a video job.
+    /// Accepts a video job and puts aside what it may cost.
     ///
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
@@ -265,7 +277,6 @@ impl Service {
         };
         let speaks_itself = self.speaks_itself(&input);
         let input = JobInput::Video(input);
-        self.check_route(&input, speaks_itself)?;
         self.accept(owner, Some(wish.project), input, speaks_itself, common)
             .await
     }
@@ -369,6 +380,14 @@ impl Service {
     /// When the database fails.
     pub async fn find(&self, owner: UserId, id: JobId) -> Result<Option<Job>, Error> {
         Ok(self.database.find_job(owner, id).await?)
+    }
+
+    /// Those of these jobs that are the caller's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_many(&self, owner: UserId, ids: &[JobId]) -> Result<Vec<Job>, Error> {
+        Ok(self.database.find_jobs(owner, ids).await?)
     }
 
     /// The caller's jobs, newest first.
@@ -519,6 +538,8 @@ impl Service {
         speaks_itself: bool,
         common: Common,
     ) -> Result<Job, Error> {
+        let plan = self.plan(&input, speaks_itself)?;
+        let quotes: HashMap<_, _> = plan.iter().map(|step| (step.kind, &step.quote)).collect();
         let now = time::now();
         let id = JobId::generate();
         let request = serde_json::to_vec(&(&input, project, common.asked_deadline))
@@ -536,6 +557,7 @@ impl Service {
                 output: None,
                 error: None,
                 round: 1,
+                quote: quotes.get(&kind).map(|quote| (*quote).clone()),
                 due_at: (position == 0).then_some(now),
                 started_at: None,
                 completed_at: None,
@@ -562,6 +584,7 @@ impl Service {
             steps,
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: common.key,
+            hold: plan::most(&plan),
             request_hash: Sha256::digest(&request).to_vec(),
         };
         let (accepted, events) = self.database.accept_job(new).await?;

@@ -17,6 +17,8 @@ pub struct NewJob {
     pub events: Vec<NewEvent>,
     /// The caller's key.
     pub idempotency_key: String,
+    /// Credits to put aside: what its steps may cost together.
+    pub hold: i64,
     /// SHA-256 over the request, to tell a repetition from a reuse.
     pub request_hash: Vec<u8>,
 }

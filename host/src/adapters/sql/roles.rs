@@ -139,7 +139,10 @@ impl Roles {
             format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO {both}"),
             // What is only ever added cannot be changed by mistake. Nothing is ever deleted.
             format!("REVOKE INSERT, UPDATE ON {INSTALLED} FROM {both}"),
-            format!("REVOKE UPDATE ON events, media, callbacks, installation FROM {both}"),
+            format!(
+                "REVOKE UPDATE ON events, media, callbacks, installation, credit_transfers, \
+                 credit_entries FROM {both}"
+            ),
             format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
             format!(
                 "REVOKE ALL ON callbacks, removals, chores FROM {}",

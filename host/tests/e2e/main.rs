@@ -12,6 +12,7 @@ mod backend;
 mod callbacks;
 mod cluster;
 mod commands;
+mod credits;
 mod films;
 mod inputs;
 mod installing;

@@ -47,6 +47,8 @@ pub(super) struct GenerateScriptInput {
     /// When it has to be done, at most seven days ahead; later it fails. Without it, the
     /// server's usual limit.
     deadline: Option<DateTime>,
+    /// Start nothing when it may cost more credits than these.
+    max_credits: Option<i32>,
 }
 
 /// A text to speak.
@@ -71,6 +73,8 @@ pub(super) struct GenerateVoiceInput {
     /// When it has to be done, at most seven days ahead; later it fails. Without it, the
     /// server's usual limit.
     deadline: Option<DateTime>,
+    /// Start nothing when it may cost more credits than these.
+    max_credits: Option<i32>,
 }
 
 /// A video to make.
@@ -111,6 +115,8 @@ pub(super) struct GenerateVideoInput {
     /// When it has to be done, at most seven days ahead; later it fails. Without it, the
     /// server's usual limit.
     deadline: Option<DateTime>,
+    /// Start nothing when it may cost more credits than these.
+    max_credits: Option<i32>,
 }
 
 /// A job to stop.
@@ -229,6 +235,7 @@ impl GenerateScriptInput {
             options: self.options.map(|Json(options)| options),
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
+            max_credits: Fields::count(self.max_credits),
         };
         fields.finish_with(Some(wish))
     }
@@ -246,6 +253,7 @@ impl GenerateVoiceInput {
             options: self.options.map(|Json(options)| options),
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
+            max_credits: Fields::count(self.max_credits),
         };
         fields.finish_with(Some(wish))
     }
@@ -280,6 +288,7 @@ impl GenerateVideoInput {
             options: self.options.map(|Json(options)| options),
             idempotency_key: self.idempotency_key,
             deadline,
+            max_credits: Fields::count(self.max_credits),
         })
     }
 }

@@ -138,6 +138,7 @@ impl Service {
         Common {
             key: key.to_owned(),
             asked_deadline: deadline,
+            max_credits: None,
         }
     }
 }
@@ -146,6 +147,7 @@ impl Service {
 pub(super) struct Common {
     pub(super) key: String,
     pub(super) asked_deadline: Option<Timestamp>,
+    pub(super) max_credits: Option<u32>,
 }
 
 pub(super) fn check_language(tag: &str, problems: &mut Problems) {

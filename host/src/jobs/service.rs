@@ -64,6 +64,14 @@ impl From<sql::Error> for Error {
     fn from(error: sql::Error) -> Self {
         match error {
             sql::Error::InsufficientCredits(shortage) => Self::InsufficientCredits(shortage),
+            sql::Error::OverLimit(required) => {
+                let mut problems = Problems::default();
+                problems.add(
+                    "maxCredits",
+                    format!("is less than the {required} it may cost"),
+                );
+                Self::Invalid(problems)
+            }
             other => Self::Database(other),
         }
     }
@@ -147,7 +155,10 @@ impl Service {
             wish.provider.as_deref(),
             &mut problems,
         );
-        let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
+        let common = Common {
+            max_credits: wish.max_credits,
+            ..self.common(&wish.idempotency_key, wish.deadline, &mut problems)
+        };
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Script(ScriptInput {
             product: project.as_ref().map(Project::brief).unwrap_or_default(),
@@ -190,7 +201,10 @@ impl Service {
             wish.options,
             &mut problems,
         );
-        let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
+        let common = Common {
+            max_credits: wish.max_credits,
+            ..self.common(&wish.idempotency_key, wish.deadline, &mut problems)
+        };
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Voice(VoiceInput {
             text,
@@ -258,7 +272,10 @@ impl Service {
             wish.options,
             &mut problems,
         );
-        let common = self.common(&wish.idempotency_key, wish.deadline, &mut problems);
+        let common = Common {
+            max_credits: wish.max_credits,
+            ..self.common(&wish.idempotency_key, wish.deadline, &mut problems)
+        };
         problems.into_result().map_err(Error::Invalid)?;
         let input = VideoInput {
             product: project.as_ref().map(Project::brief).unwrap_or_default(),
@@ -542,8 +559,13 @@ impl Service {
         let quotes: HashMap<_, _> = plan.iter().map(|step| (step.kind, &step.quote)).collect();
         let now = time::now();
         let id = JobId::generate();
-        let request = serde_json::to_vec(&(&input, project, common.asked_deadline))
-            .map_err(|source| sql::Error::decode("job input", source))?;
+        let limits = (common.asked_deadline, common.max_credits);
+        let request = match limits {
+            // As before there were credits: keys of that time answer their jobs.
+            (deadline, None) => serde_json::to_vec(&(&input, project, deadline)),
+            (deadline, most) => serde_json::to_vec(&(&input, project, deadline, most)),
+        };
+        let request = request.map_err(|source| sql::Error::decode("job input", source))?;
         let steps = (0_i64..)
             .zip(input.plan(speaks_itself))
             .map(|(position, kind)| Step {
@@ -585,6 +607,7 @@ impl Service {
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: common.key,
             hold: plan::most(&plan),
+            max_hold: common.max_credits.map(i64::from),
             request_hash: Sha256::digest(&request).to_vec(),
         };
         let (accepted, events) = self.database.accept_job(new).await?;

@@ -31,6 +31,8 @@ pub struct ScriptWish {
     pub idempotency_key: String,
     /// When it has to be done.
     pub deadline: Option<Timestamp>,
+    /// Refused when it may cost more credits.
+    pub max_credits: Option<u32>,
 }
 
 /// A text to speak.
@@ -52,6 +54,8 @@ pub struct VoiceWish {
     pub idempotency_key: String,
     /// When it has to be done.
     pub deadline: Option<Timestamp>,
+    /// Refused when it may cost more credits.
+    pub max_credits: Option<u32>,
 }
 
 /// A film to make.
@@ -87,4 +91,6 @@ pub struct VideoWish {
     pub idempotency_key: String,
     /// When it has to be done.
     pub deadline: Option<Timestamp>,
+    /// Refused when it may cost more credits.
+    pub max_credits: Option<u32>,
 }

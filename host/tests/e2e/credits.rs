@@ -71,6 +71,15 @@ async fn who_has_no_credits_starts_nothing() {
         assert_eq!(answer["available"], required + 2);
         assert_eq!(answer["repeated"], repeated);
     }
+    // Nor does anything begin that may cost more than the caller allows.
+    let mut limited = wish.clone();
+    limited["input"]["maxCredits"] = json!(required - 1);
+    let refused = client.ask(GENERATE, limited).await;
+    let refused = &refused["generateVoice"];
+    assert_eq!(refused["code"], "INVALID_INPUT");
+    assert_eq!(refused["path"], json!(["maxCredits"]), "{refused}");
+    let mut wish = wish;
+    wish["input"]["maxCredits"] = json!(required);
     let accepted = client.ask(GENERATE, wish).await;
     let job = &accepted["generateVoice"]["job"];
     assert_eq!(job["credits"], json!({"held": required, "captured": 0}));

@@ -111,6 +111,7 @@ impl World {
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: id.to_string(),
             hold: 0,
+            max_hold: None,
             request_hash: id.to_string().into_bytes(),
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");

@@ -261,6 +261,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         events: vec![NewEvent::job(EventType::JobQueued)],
         idempotency_key: key.to_owned(),
         hold: 0,
+        max_hold: None,
         request_hash: key.as_bytes().to_vec(),
     }
 }

@@ -29,7 +29,7 @@ impl Database {
     /// idempotency key answers the first job; with another request it is refused.
     ///
     /// # Errors
-    /// `InsufficientCredits`, or when the database fails; then nothing was accepted.
+    /// `InsufficientCredits`, `OverLimit`, or when the database fails; then nothing was accepted.
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
@@ -58,6 +58,9 @@ impl Database {
                 .rows_affected();
                 if inserted == 0 {
                     return Ok((first_answer(connection, &new).await?, Vec::new()));
+                }
+                if new.max_hold.is_some_and(|most| new.hold > most) {
+                    return Err(Error::OverLimit(new.hold));
                 }
                 for step in &new.steps {
                     insert_step(connection, step).await?;

@@ -97,6 +97,9 @@ pub enum Error {
     /// Somebody has fewer credits than are needed; nothing was changed.
     #[error("{} credits are needed and {} are available", .0.required, .0.available)]
     InsufficientCredits(Shortage),
+    /// A job may cost more credits than its owner allows; nothing was changed.
+    #[error("it may cost {0} credits, more than its owner allows")]
+    OverLimit(i64),
     /// An attempt may cost more than its job has left to spend; nothing was changed.
     #[error("the attempt may cost more than the job holds")]
     OverHold,

@@ -28,6 +28,7 @@ use crate::{
         sql::{Database, Installer, OpenError, PostgresOptions, migrate_postgres},
         web::Web,
     },
+    billing::{self, Tariff},
     config::{self, Settings},
     graphql, http,
     ids::NodeId,
@@ -140,6 +141,11 @@ impl App {
             fetches: settings.media.fetch_concurrency,
             compositions: settings.media.studio_concurrency,
             max_media_bytes: settings.media.max_mib << 20,
+            tariff: Tariff {
+                credit_micro_usd: settings.billing.credit_micro_usd.into(),
+                margin_percent: settings.billing.margin_percent.into(),
+                minimum_credits: settings.billing.minimum_credits.into(),
+            },
             public_url: (!configured.is_empty()).then_some(configured),
         });
         let uploads = uploads::Service::new(
@@ -155,6 +161,7 @@ impl App {
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
         let accounts = accounts::Service::new(database.clone());
+        let billing = billing::Service::new(database.clone());
         let jobs = jobs::Service::new(
             database.clone(),
             bus.clone(),
@@ -168,12 +175,12 @@ impl App {
             None
         } else {
             let wanted = Some(settings.development.token.clone()).filter(|token| !token.is_empty());
-            Some(
-                accounts
-                    .local_user(&settings.development.user, wanted)
-                    .await?
-                    .1,
-            )
+            let (user, token) = accounts
+                .local_user(&settings.development.user, wanted)
+                .await?;
+            let credits = settings.development.credits.into();
+            billing.endow(user.id, credits).await?;
+            Some(token)
         };
 
         let mut name = Uuid::new_v4().as_bytes().to_vec();
@@ -211,10 +218,12 @@ impl App {
             None => watch::channel(Gauge::default()).1,
         };
 
+        let books = database.for_worker();
         let transport = genvid_transport::Shutdown::new();
         let executor = graphql::executor(
             &graphql::Services {
                 accounts: accounts.clone(),
+                billing,
                 projects,
                 jobs: jobs.clone(),
                 registry: registry.clone(),
@@ -255,6 +264,10 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
         tokio::spawn(keeper.run(installed, stopping.clone()));
+        if role.works() {
+            let every = Duration::from_secs(settings.billing.expire_seconds);
+            tokio::spawn(billing::expire(books, every, stopping.clone()));
+        }
         if let Some(sweep) = sweep {
             // Nobody waits for it: what is cut off goes on with the next start.
             tokio::spawn(sweep.run(stopping.clone()));

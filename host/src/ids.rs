@@ -121,6 +121,10 @@ id!(
     DeliveryId, "whd_"
 );
 id!(
+    /// Credits that went from one account to another.
+    TransferId, "trf_"
+);
+id!(
     /// A running process that holds leases.
     NodeId, "nod_"
 );

@@ -11,6 +11,7 @@ pub mod adapters;
 pub mod config;
 
 pub mod accounts;
+pub mod billing;
 pub mod projects;
 pub mod providers;
 pub mod scripts;

@@ -29,6 +29,10 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("jobs.lease_seconds", 3, 3_600),
     ("jobs.unconfirmed_minutes", 1, 1_440),
     ("jobs.settle_hours", 1, 720),
+    ("billing.credit_micro_usd", 1, 1_000_000_000),
+    ("billing.margin_percent", 0, 10_000),
+    ("billing.minimum_credits", 0, 1_000_000),
+    ("billing.expire_seconds", 1, 86_400),
     ("media.link_minutes", 1, 10_080),
     ("media.max_mib", 1, 65_536),
     ("media.fetch_concurrency", 1, 256),
@@ -55,6 +59,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("graphql.max_aliases", 0, 1_000),
     ("graphql.max_complexity", 1, 100_000),
     ("graphql.max_sockets", 1, 1_000_000),
+    ("development.credits", 0, 1_000_000_000),
 ];
 
 pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {

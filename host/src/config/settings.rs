@@ -20,6 +20,8 @@ pub struct Settings {
     pub log: Log,
     /// How jobs run.
     pub jobs: Jobs,
+    /// What things cost.
+    pub billing: Billing,
     /// Files and films.
     pub media: Media,
     /// Where plugins are.
@@ -80,6 +82,19 @@ impl Role {
 pub struct Data {
     /// The folder.
     pub dir: PathBuf,
+}
+
+/// What things cost.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Billing {
+    /// Worth of a credit, in millionths of a US dollar.
+    pub credit_micro_usd: u32,
+    /// Put on top of vendors' prices.
+    pub margin_percent: u32,
+    /// What a paid step costs at least.
+    pub minimum_credits: u32,
+    /// How often a worker looks for credits whose time is over.
+    pub expire_seconds: u64,
 }
 
 /// Where the rows are.
@@ -284,6 +299,8 @@ pub struct Development {
     pub lenient_links: bool,
     /// Mail address of the local user; empty: none.
     pub user: String,
+    /// Credits that it gets when it is made.
+    pub credits: u32,
     /// Its token; empty: a new one.
     pub token: String,
 }

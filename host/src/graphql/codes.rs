@@ -120,6 +120,13 @@ codes! {
         happened: "This idempotency key came before with other arguments. Nothing was started.",
         remedy: "Use a new key for a new request, and the same key only to repeat one word for word.",
     }
+    InsufficientCredits {
+        code: "INSUFFICIENT_CREDITS",
+        places: [Problem],
+        retryable: false,
+        happened: "The caller has fewer credits than this may cost at most. Nothing was started; the problem says how many are `required` and how many are `available`.",
+        remedy: "Get more credits, wait for running jobs to give back what they do not need, or ask for less: a shorter text, a cheaper provider.",
+    }
     ContentRejected {
         code: "CONTENT_REJECTED",
         places: [Job],

@@ -7,8 +7,8 @@ use super::{
     codes::ErrorCode,
     context,
     problems::{
-        ConflictProblem, IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem,
-        Outcome, ProviderUnavailableProblem,
+        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
+        InvalidInputProblem, NotFoundProblem, Outcome, ProviderUnavailableProblem,
     },
 };
 use crate::{adapters::sql, jobs, projects, providers::CatalogError, uploads, webhooks};
@@ -84,6 +84,7 @@ pub(super) fn job(ctx: &Context<'_>, error: jobs::Error) -> Error {
         error @ (jobs::Error::Invalid(_)
         | jobs::Error::KeyReused
         | jobs::Error::NoProvider(_)
+        | jobs::Error::InsufficientCredits(_)
         | jobs::Error::Conflict(_)) => internal(&context::request_id(ctx), &error),
     }
 }
@@ -122,6 +123,8 @@ pub(super) enum Refusal {
     IdempotencyKeyReused(IdempotencyKeyReusedProblem),
     /// Nobody can make it.
     ProviderUnavailable(ProviderUnavailableProblem),
+    /// The caller cannot pay it.
+    InsufficientCredits(InsufficientCreditsProblem),
 }
 
 /// What keeps a mutation from its success.
@@ -193,6 +196,9 @@ pub(super) fn settle<T: Outcome>(
             jobs::Error::NoProvider(reason) => {
                 Refusal::ProviderUnavailable(ProviderUnavailableProblem::new(reason))
             }
+            jobs::Error::InsufficientCredits(shortage) => {
+                Refusal::InsufficientCredits(shortage.into())
+            }
             jobs::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
             jobs::Error::Database(error) => return Err(database(ctx, &error)),
         },
@@ -235,6 +241,7 @@ impl Refusal {
                 (ErrorCode::IdempotencyKeyReused, problem.message)
             }
             Self::ProviderUnavailable(problem) => (ErrorCode::ProviderUnavailable, problem.message),
+            Self::InsufficientCredits(problem) => (ErrorCode::InsufficientCredits, problem.message),
         };
         coded(code, message)
     }

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::{Services, error};
 use crate::{
+    billing::Holding,
     ids::{JobId, ProjectId, StepId, UserId},
     jobs::{
         self,
@@ -34,6 +35,7 @@ pub(super) struct Family {
     attempts: OnceCell<HashMap<JobId, Vec<Arc<Attempt>>>>,
     media: OnceCell<HashMap<(JobId, MediaRole), StoredFile>>,
     withdrawals: OnceCell<HashMap<JobId, Withdrawal>>,
+    holdings: OnceCell<HashMap<JobId, Holding>>,
     project_rows: OnceCell<HashMap<ProjectId, Arc<Project>>>,
     /// By `after` and `first`.
     events: Mutex<HashMap<(i64, u32), EventPages>>,
@@ -56,6 +58,7 @@ impl Family {
             attempts: OnceCell::new(),
             media: OnceCell::new(),
             withdrawals: OnceCell::new(),
+            holdings: OnceCell::new(),
             project_rows: OnceCell::new(),
             events: Mutex::default(),
         })
@@ -152,6 +155,16 @@ impl Family {
             .await
             .map_err(|error| error::job(ctx, error))?;
         Ok(all.get(&job).copied())
+    }
+
+    /// What a job holds and has spent; one from before there were credits, nothing.
+    pub(super) async fn holding(&self, ctx: &Context<'_>, job: JobId) -> Result<Holding, Error> {
+        let all = self
+            .holdings
+            .get_or_try_init(|| self.services.billing.holdings(self.owner, &self.jobs))
+            .await
+            .map_err(|failed| error::database(ctx, &failed))?;
+        Ok(all.get(&job).copied().unwrap_or_default())
     }
 
     /// A project of the owner's; nothing when it was deleted.

@@ -4,6 +4,7 @@ use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::{
     connection::page_cost,
+    credits::JobCredits,
     enums::{FailureCode, FilesWithdrawnReason, JobKind, JobStatus},
     event::JobEventConnection,
     family::Kin,
@@ -198,6 +199,11 @@ impl Job {
         let attempts = self.0.family.attempts(ctx, self.0.row.id).await?;
         let known = attempts.iter().filter_map(|attempt| attempt.cost_micro_usd);
         Ok(MicroUsd(known.fold(0, i64::saturating_add)))
+    }
+
+    /// What it holds of its owner's credits, and what it has spent.
+    async fn credits(&self, ctx: &Context<'_>) -> Result<JobCredits, Error> {
+        Ok(self.0.family.holding(ctx, self.0.row.id).await?.into())
     }
 
     /// Did the owner ask to stop it? Work that a provider cannot stop may still run.

@@ -10,8 +10,8 @@ use super::{
     fields::Fields,
     job::Job,
     problems::{
-        ConflictProblem, IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem,
-        ProviderUnavailableProblem, outcome,
+        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
+        InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, outcome,
     },
     scalars::{DateTime, Json, Url},
 };
@@ -51,6 +51,8 @@ pub(super) struct GenerateScriptInput {
     /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
     /// shows.
     webhook_url: Option<Url>,
+    /// Start nothing when it may cost more credits than these.
+    max_credits: Option<i32>,
 }
 
 /// A text to speak.
@@ -79,6 +81,8 @@ pub(super) struct GenerateVoiceInput {
     /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
     /// shows.
     webhook_url: Option<Url>,
+    /// Start nothing when it may cost more credits than these.
+    max_credits: Option<i32>,
 }
 
 /// A video to make.
@@ -123,6 +127,8 @@ pub(super) struct GenerateVideoInput {
     /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
     /// shows.
     webhook_url: Option<Url>,
+    /// Start nothing when it may cost more credits than these.
+    max_credits: Option<i32>,
 }
 
 /// A job to stop.
@@ -186,6 +192,7 @@ outcome!(
             | NotFound(NotFoundProblem)
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 outcome!(
@@ -196,6 +203,7 @@ outcome!(
             | NotFound(NotFoundProblem)
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 outcome!(
@@ -206,6 +214,7 @@ outcome!(
             | NotFound(NotFoundProblem)
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 outcome!(
@@ -221,6 +230,7 @@ outcome!(
             | InvalidInput(InvalidInputProblem)
             | NotFound(NotFoundProblem)
             | Conflict(ConflictProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
 );
 
 impl GenerateScriptInput {
@@ -238,6 +248,7 @@ impl GenerateScriptInput {
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
+            max_credits: Fields::count(self.max_credits),
         };
         fields.finish_with(Some(wish))
     }
@@ -256,6 +267,7 @@ impl GenerateVoiceInput {
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
+            max_credits: Fields::count(self.max_credits),
         };
         fields.finish_with(Some(wish))
     }
@@ -292,6 +304,7 @@ impl GenerateVideoInput {
             idempotency_key: self.idempotency_key,
             deadline,
             webhook_url,
+            max_credits: Fields::count(self.max_credits),
         })
     }
 }

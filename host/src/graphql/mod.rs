@@ -15,6 +15,7 @@ mod catalog;
 pub mod codes;
 mod connection;
 mod context;
+mod credits;
 mod enums;
 mod error;
 mod event;
@@ -45,7 +46,7 @@ use futures::stream::BoxStream;
 use genvid_transport::Prevalidated;
 
 use crate::{
-    accounts, jobs, media, projects,
+    accounts, billing, jobs, media, projects,
     providers::{Catalog, Registry},
     uploads, webhooks,
 };
@@ -55,6 +56,8 @@ use crate::{
 pub struct Services {
     /// Who is calling.
     pub accounts: accounts::Service,
+    /// Credits.
+    pub billing: billing::Service,
     /// Products.
     pub projects: projects::Service,
     /// Scripts, voice tracks and videos to make.
@@ -84,6 +87,7 @@ pub struct Limits {
 #[derive(MergedObject, Default)]
 struct Query(
     user::UserQueries,
+    credits::CreditQueries,
     project::ProjectQueries,
     job_queries::JobQueries,
     provider::ProviderQueries,

@@ -2,7 +2,7 @@
 
 use async_graphql::{Enum, Interface, SimpleObject};
 
-use crate::input::Problems;
+use crate::{billing::Shortage, input::Problems};
 
 /// Most field problems in one answer; a person reads the first few.
 const MOST: usize = 50;
@@ -21,6 +21,8 @@ pub(super) enum ProblemCode {
     IdempotencyKeyReused,
     /// No installed provider can do this.
     ProviderUnavailable,
+    /// The caller has fewer credits than it may cost.
+    InsufficientCredits,
 }
 
 /// Why a mutation did nothing. Select it with `... on Problem` to handle every kind at once,
@@ -49,6 +51,7 @@ pub(super) enum Problem {
     Conflict(ConflictProblem),
     IdempotencyKeyReused(IdempotencyKeyReusedProblem),
     ProviderUnavailable(ProviderUnavailableProblem),
+    InsufficientCredits(InsufficientCreditsProblem),
 }
 
 /// One field that cannot be taken.
@@ -178,6 +181,37 @@ impl ProviderUnavailableProblem {
             code: ProblemCode::ProviderUnavailable,
             message,
             path: None,
+        }
+    }
+}
+
+/// The caller has fewer credits than it may cost. Nothing was started.
+#[derive(Debug, SimpleObject)]
+pub(super) struct InsufficientCreditsProblem {
+    /// Always `INSUFFICIENT_CREDITS`.
+    pub(super) code: ProblemCode,
+    /// How many credits are needed, and how many there are.
+    pub(super) message: String,
+    /// Always null: it is no field of the input.
+    pub(super) path: Option<Vec<String>>,
+    /// Credits that have to be put aside: what it may cost at most.
+    pub(super) required: i64,
+    /// Credits that the caller may spend.
+    pub(super) available: i64,
+}
+
+impl From<Shortage> for InsufficientCreditsProblem {
+    fn from(shortage: Shortage) -> Self {
+        let Shortage {
+            required,
+            available,
+        } = shortage;
+        Self {
+            code: ProblemCode::InsufficientCredits,
+            message: format!("This may cost {required} credits; {available} are available."),
+            path: None,
+            required,
+            available,
         }
     }
 }

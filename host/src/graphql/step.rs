@@ -117,6 +117,14 @@ impl Attempt {
         self.0.cost_micro_usd.map(MicroUsd)
     }
 
+    /// Credits that it costs the job's owner; 0 unless it is `CHARGED`.
+    async fn credits(&self) -> i64 {
+        match self.0.charge {
+            model::Charge::Charged => self.0.credits,
+            model::Charge::NotCharged | model::Charge::Unknown => 0,
+        }
+    }
+
     /// Why it ended without a result; else null.
     async fn error(&self) -> Option<JobError> {
         let failure = self.0.error.clone()?;

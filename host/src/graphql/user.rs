@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, Error, ID, Object};
 
-use super::{context, enums::Role, scalars::DateTime};
+use super::{context, credits::UserCredits, enums::Role, error, scalars::DateTime};
 use crate::accounts;
 
 pub(super) struct User(pub(super) Arc<accounts::User>);
@@ -35,6 +35,15 @@ impl User {
     /// Since when there is the account.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
+    }
+
+    /// The user's credits.
+    async fn credits(&self, ctx: &Context<'_>) -> Result<UserCredits, Error> {
+        let billing = &context::services(ctx).billing;
+        let balance = billing.balance(self.0.id).await;
+        Ok(balance
+            .map_err(|failed| error::database(ctx, &failed))?
+            .into())
     }
 }
 

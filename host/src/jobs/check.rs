@@ -1,4 +1,4 @@
-//! Checking wishes: every field, the providers' own rules, and whether anybody could serve.
+//! Checking wishes: every field, and the providers' own rules.
 
 use std::time::Duration;
 
@@ -6,13 +6,10 @@ use genvid_runtime::manifest::Speech;
 
 use url::Url;
 
-use super::{
-    input::{JobInput, VideoInput},
-    service::{Error, Service},
-};
+use super::{input::VideoInput, service::Service};
 use crate::{
     input::{Problems, check_receiver, is_language_tag},
-    providers::{Kind, Need, VideoNeed},
+    providers::Kind,
     time::{self, Timestamp},
 };
 
@@ -41,90 +38,6 @@ impl Service {
                     .as_ref()
                     .is_some_and(|video| video.speech.contains(&Speech::Script))
         })
-    }
-
-    /// Refuses at once what no installed provider can make.
-    pub(super) fn check_route(&self, input: &JobInput, speaks_itself: bool) -> Result<(), Error> {
-        let need = |kind, language, characters, pin, exclude, video| Need {
-            kind,
-            language,
-            characters,
-            pin,
-            exclude,
-            prefer: None,
-            video,
-        };
-        let mut needs = Vec::new();
-        match input {
-            JobInput::Script(script) => needs.push(need(
-                Kind::Script,
-                &script.language,
-                0,
-                script.provider.as_deref(),
-                script.exclude.as_slice(),
-                None,
-            )),
-            JobInput::Voice(voice) => needs.push(need(
-                Kind::Voice,
-                &voice.language,
-                voice.text.chars().count(),
-                voice.provider.as_deref(),
-                &[],
-                None,
-            )),
-            JobInput::Video(video) => {
-                let characters = video
-                    .script
-                    .as_deref()
-                    .map_or(0, |text| text.chars().count());
-                if video.script.is_none() {
-                    needs.push(need(Kind::Script, &video.language, 0, None, &[], None));
-                }
-                if !speaks_itself {
-                    needs.push(need(
-                        Kind::Voice,
-                        &video.language,
-                        characters,
-                        video.voice_provider.as_deref(),
-                        &[],
-                        None,
-                    ));
-                }
-                needs.push(need(
-                    Kind::Video,
-                    &video.language,
-                    characters,
-                    video.provider.as_deref(),
-                    video.exclude.as_slice(),
-                    Some(VideoNeed {
-                        aspect: video.aspect,
-                        voice_track: !speaks_itself,
-                        images: video.images.len() + video.product.images.len(),
-                    }),
-                ));
-            }
-        }
-        for need in needs {
-            let route = self.registry.route(&need);
-            if route.candidates.is_empty() {
-                let what = match need.kind {
-                    Kind::Script => "write the script",
-                    Kind::Voice => "speak it",
-                    Kind::Video => "make the film",
-                };
-                let reasons: Vec<_> = route
-                    .ruled_out
-                    .iter()
-                    .map(|out| format!("{} {}", out.provider, out.reason))
-                    .collect();
-                return Err(Error::NoProvider(if reasons.is_empty() {
-                    format!("No provider is installed that could {what}.")
-                } else {
-                    format!("No provider can {what}: {}.", reasons.join("; "))
-                }));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn check_provider(
@@ -232,6 +145,7 @@ impl Service {
             key: key.to_owned(),
             asked_deadline: deadline,
             webhook_url: webhook_url.map(Into::into),
+            max_credits: None,
         }
     }
 }
@@ -241,6 +155,7 @@ pub(super) struct Common {
     pub(super) key: String,
     pub(super) asked_deadline: Option<Timestamp>,
     pub(super) webhook_url: Option<String>,
+    pub(super) max_credits: Option<u32>,
 }
 
 pub(super) fn check_language(tag: &str, problems: &mut Problems) {

@@ -129,6 +129,51 @@ impl JobInput {
         }
     }
 
+    /// BCP 47.
+    #[must_use]
+    pub fn language(&self) -> &str {
+        match self {
+            Self::Script(script) => &script.language,
+            Self::Voice(voice) => &voice.language,
+            Self::Video(video) => &video.language,
+        }
+    }
+
+    /// What is spoken, when it is given and not written first.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Script(_) => None,
+            Self::Voice(voice) => Some(&voice.text),
+            Self::Video(video) => video.script.as_deref(),
+        }
+    }
+
+    /// Longest length in seconds, when somebody said so.
+    #[must_use]
+    pub fn max_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Script(script) => script.max_seconds,
+            Self::Voice(_) => None,
+            Self::Video(video) => video.max_seconds,
+        }
+    }
+
+    /// The model that is asked for at a provider, if one is chosen. Options are those of the
+    /// provider that makes what the job is for.
+    #[must_use]
+    pub fn model(&self, step: StepKind, provider: &str) -> Option<&str> {
+        let (kind, pin, options) = match self {
+            Self::Script(own) => (StepKind::Script, &own.provider, &own.options),
+            Self::Voice(own) => (StepKind::Voice, &own.provider, &own.options),
+            Self::Video(own) => (StepKind::Video, &own.provider, &own.options),
+        };
+        if step != kind || pin.as_deref().is_some_and(|pin| pin != provider) {
+            return None;
+        }
+        options.get("model").and_then(serde_json::Value::as_str)
+    }
+
     /// The uploaded pictures that it may show, in the order of their ids.
     #[must_use]
     pub fn uploads(&self) -> Vec<UploadId> {

@@ -21,6 +21,7 @@ pub mod events;
 pub mod input;
 pub mod lease;
 pub mod model;
+pub mod plan;
 pub mod remote;
 pub mod requests;
 pub mod service;

@@ -4,6 +4,7 @@ use genvid_media::subtitles::Word;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    billing::StepQuote,
     ids::{AttemptId, JobId, MediaId, ProjectId, StepId, UserId},
     time::Timestamp,
 };
@@ -33,6 +34,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words!(
     /// What a job makes.
@@ -504,6 +507,9 @@ pub struct Step {
     pub error: Option<Failure>,
     /// Tries of the current round and provider; a person's retry begins a new round.
     pub round: i64,
+    /// What it may cost at each provider, if it is paid; nothing for one that is older than
+    /// credits.
+    pub quote: Option<StepQuote>,
     /// When a worker should look at it; nothing when there is nothing to do.
     pub due_at: Option<Timestamp>,
     /// When it began.
@@ -547,6 +553,10 @@ pub struct Attempt {
     pub error: Option<Failure>,
     /// Cost in millionths of a US dollar.
     pub cost_micro_usd: Option<i64>,
+    /// Credits that it costs the owner at most.
+    pub max_credits: i64,
+    /// Credits that it costs the owner, once it is charged.
+    pub credits: i64,
     /// When the intent was written.
     pub submitted_at: Timestamp,
     /// When the vendor accepted.

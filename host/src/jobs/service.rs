@@ -11,6 +11,7 @@ use super::{
     events,
     input::{JobInput, ScriptInput, VideoInput, VoiceInput},
     model::{Attempt, Event, EventType, Job, JobStatus, NewEvent, Step, StepStatus, StoredFile},
+    plan,
     remote::{Nudge, Nudges},
     settings::Settings,
     store::{
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     adapters::sql::{self, Database},
+    billing::Shortage,
     ids::{JobId, ProjectId, StepId, UserId},
     input::Problems,
     projects::{self, Project, check_links},
@@ -50,9 +52,29 @@ pub enum Error {
     /// The job's state does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// The caller has fewer credits than it may cost.
+    #[error("{} credits are needed and {} are available", .0.required, .0.available)]
+    InsufficientCredits(Shortage),
     /// The database failed.
     #[error(transparent)]
-    Database(#[from] sql::Error),
+    Database(sql::Error),
+}
+
+impl From<sql::Error> for Error {
+    fn from(error: sql::Error) -> Self {
+        match error {
+            sql::Error::InsufficientCredits(shortage) => Self::InsufficientCredits(shortage),
+            sql::Error::OverLimit(required) => {
+                let mut problems = Problems::default();
+                problems.add(
+                    "maxCredits",
+                    format!("is less than the {required} it may cost"),
+                );
+                Self::Invalid(problems)
+            }
+            other => Self::Database(other),
+        }
+    }
 }
 
 impl From<projects::Error> for Error {
@@ -60,7 +82,7 @@ impl From<projects::Error> for Error {
         match error {
             projects::Error::Invalid(problems) => Self::Invalid(problems),
             projects::Error::NotFound => Self::NotFound("project"),
-            projects::Error::Database(error) => Self::Database(error),
+            projects::Error::Database(error) => error.into(),
         }
     }
 }
@@ -100,7 +122,7 @@ impl Service {
         }
     }
 
-    /// Accepts a script job.
+    /// Accepts a script job and puts aside what it may cost.
     ///
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
@@ -133,12 +155,15 @@ impl Service {
             wish.provider.as_deref(),
             &mut problems,
         );
-        let common = self.common(
-            &wish.idempotency_key,
-            wish.deadline,
-            wish.webhook_url,
-            &mut problems,
-        );
+        let common = Common {
+            max_credits: wish.max_credits,
+            ..self.common(
+                &wish.idempotency_key,
+                wish.deadline,
+                wish.webhook_url,
+                &mut problems,
+            )
+        };
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Script(ScriptInput {
             product: project.as_ref().map(Project::brief).unwrap_or_default(),
@@ -150,12 +175,11 @@ impl Service {
             exclude: wish.exclude,
             options,
         });
-        self.check_route(&input, false)?;
         self.accept(owner, project.map(|p| p.id), input, false, common)
             .await
     }
 
-    /// Accepts a voice job.
+    /// Accepts a voice job and puts aside what it may cost.
     ///
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
@@ -182,12 +206,15 @@ impl Service {
             wish.options,
             &mut problems,
         );
-        let common = self.common(
-            &wish.idempotency_key,
-            wish.deadline,
-            wish.webhook_url,
-            &mut problems,
-        );
+        let common = Common {
+            max_credits: wish.max_credits,
+            ..self.common(
+                &wish.idempotency_key,
+                wish.deadline,
+                wish.webhook_url,
+                &mut problems,
+            )
+        };
         problems.into_result().map_err(Error::Invalid)?;
         let input = JobInput::Voice(VoiceInput {
             text,
@@ -197,12 +224,11 @@ impl Service {
             voice: wish.voice.map(|voice| voice.id),
             options,
         });
-        self.check_route(&input, false)?;
         self.accept(owner, project.map(|p| p.id), input, false, common)
             .await
     }
 
-    /// Accepts a video job.
+    /// Accepts a video job and puts aside what it may cost.
     ///
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
@@ -256,12 +282,15 @@ impl Service {
             wish.options,
             &mut problems,
         );
-        let common = self.common(
-            &wish.idempotency_key,
-            wish.deadline,
-            wish.webhook_url,
-            &mut problems,
-        );
+        let common = Common {
+            max_credits: wish.max_credits,
+            ..self.common(
+                &wish.idempotency_key,
+                wish.deadline,
+                wish.webhook_url,
+                &mut problems,
+            )
+        };
         problems.into_result().map_err(Error::Invalid)?;
         let input = VideoInput {
             product: project.as_ref().map(Project::brief).unwrap_or_default(),
@@ -280,7 +309,6 @@ impl Service {
         };
         let speaks_itself = self.speaks_itself(&input);
         let input = JobInput::Video(input);
-        self.check_route(&input, speaks_itself)?;
         self.accept(owner, Some(wish.project), input, speaks_itself, common)
             .await
     }
@@ -384,6 +412,14 @@ impl Service {
     /// When the database fails.
     pub async fn find(&self, owner: UserId, id: JobId) -> Result<Option<Job>, Error> {
         Ok(self.database.find_job(owner, id).await?)
+    }
+
+    /// Those of these jobs that are the caller's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_many(&self, owner: UserId, ids: &[JobId]) -> Result<Vec<Job>, Error> {
+        Ok(self.database.find_jobs(owner, ids).await?)
     }
 
     /// The caller's jobs, newest first.
@@ -534,13 +570,24 @@ impl Service {
         speaks_itself: bool,
         common: Common,
     ) -> Result<Job, Error> {
+        let plan = self.plan(&input, speaks_itself)?;
+        let quotes: HashMap<_, _> = plan.iter().map(|step| (step.kind, &step.quote)).collect();
         let now = time::now();
         let id = JobId::generate();
-        let request = match &common.webhook_url {
-            None => serde_json::to_vec(&(&input, project, common.asked_deadline)),
-            Some(url) => serde_json::to_vec(&(&input, project, common.asked_deadline, url)),
+        // Absent, they leave the text as it was before there were any: keys of that time answer
+        // their jobs.
+        let mut more = serde_json::Map::new();
+        if let Some(most) = common.max_credits {
+            more.insert("maxCredits".to_owned(), most.into());
         }
-        .map_err(|source| sql::Error::decode("job input", source))?;
+        if let Some(url) = &common.webhook_url {
+            more.insert("webhookUrl".to_owned(), url.as_str().into());
+        }
+        let request = match more.is_empty() {
+            true => serde_json::to_vec(&(&input, project, common.asked_deadline)),
+            false => serde_json::to_vec(&(&input, project, common.asked_deadline, more)),
+        };
+        let request = request.map_err(|source| sql::Error::decode("job input", source))?;
         let steps = (0_i64..)
             .zip(input.plan(speaks_itself))
             .map(|(position, kind)| Step {
@@ -554,6 +601,7 @@ impl Service {
                 output: None,
                 error: None,
                 round: 1,
+                quote: quotes.get(&kind).map(|quote| (*quote).clone()),
                 due_at: (position == 0).then_some(now),
                 started_at: None,
                 completed_at: None,
@@ -580,6 +628,8 @@ impl Service {
             steps,
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: common.key,
+            hold: plan::most(&plan),
+            max_hold: common.max_credits.map(i64::from),
             request_hash: Sha256::digest(&request).to_vec(),
             webhook_url: common.webhook_url,
         };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::billing::Tariff;
+
 /// The numbers by which jobs run. `config.default.toml` explains each.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -23,6 +25,8 @@ pub struct Settings {
     pub compositions: usize,
     /// Largest file that is fetched from a vendor, in bytes.
     pub max_media_bytes: u64,
+    /// How vendors' prices become credits.
+    pub tariff: Tariff,
     /// Public address of this server, for vendors' callbacks.
     pub public_url: Option<String>,
 }
@@ -39,6 +43,7 @@ impl Default for Settings {
             fetches: 8,
             compositions: 2,
             max_media_bytes: 2 << 30,
+            tariff: Tariff::default(),
             public_url: None,
         }
     }

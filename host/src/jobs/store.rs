@@ -17,6 +17,10 @@ pub struct NewJob {
     pub events: Vec<NewEvent>,
     /// The caller's key.
     pub idempotency_key: String,
+    /// Credits to put aside: what its steps may cost together.
+    pub hold: i64,
+    /// Refuse it when they are more than this.
+    pub max_hold: Option<i64>,
     /// SHA-256 over the request, to tell a repetition from a reuse.
     pub request_hash: Vec<u8>,
     /// Where its end is told, besides its owner's endpoints.

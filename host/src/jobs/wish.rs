@@ -33,6 +33,8 @@ pub struct ScriptWish {
     pub deadline: Option<Timestamp>,
     /// Where its end is told.
     pub webhook_url: Option<Url>,
+    /// Refused when it may cost more credits.
+    pub max_credits: Option<u32>,
 }
 
 /// A text to speak.
@@ -56,6 +58,8 @@ pub struct VoiceWish {
     pub deadline: Option<Timestamp>,
     /// Where its end is told.
     pub webhook_url: Option<Url>,
+    /// Refused when it may cost more credits.
+    pub max_credits: Option<u32>,
 }
 
 /// A film to make.
@@ -93,4 +97,6 @@ pub struct VideoWish {
     pub deadline: Option<Timestamp>,
     /// Where its end is told.
     pub webhook_url: Option<Url>,
+    /// Refused when it may cost more credits.
+    pub max_credits: Option<u32>,
 }

@@ -194,6 +194,7 @@ mod tests {
             output: None,
             error: None,
             round: 1,
+            quote: None,
             due_at: Some(now),
             started_at: None,
             completed_at: None,

@@ -12,6 +12,7 @@ mod backend;
 mod callbacks;
 mod cluster;
 mod commands;
+mod credits;
 mod fairness;
 mod films;
 mod inputs;

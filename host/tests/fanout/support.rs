@@ -87,6 +87,7 @@ impl World {
             output: None,
             error: None,
             round: 1,
+            quote: None,
             due_at: Some(now),
             started_at: None,
             completed_at: None,
@@ -109,6 +110,8 @@ impl World {
             steps: vec![step],
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: id.to_string(),
+            hold: 0,
+            max_hold: None,
             request_hash: id.to_string().into_bytes(),
             webhook_url: None,
         };

@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt};
 use genvid::{
     accounts::{self, User},
     adapters::sql::{Database, PostgresOptions},
+    billing,
     graphql::{self, Caller, Limits, Request, Schema, Services, Variables},
     ids::{AttemptId, JobId, MediaId, NodeId, ProjectId, StepId},
     jobs::{
@@ -103,6 +104,7 @@ impl Bench {
         );
         let services = Services {
             accounts,
+            billing: billing::Service::new(database.clone()),
             projects,
             jobs,
             catalog: Catalog::new(registry.clone()),
@@ -221,6 +223,7 @@ impl Bench {
                 output: None,
                 error: None,
                 round: 1,
+                quote: None,
                 due_at: (position == 0).then_some(now),
                 started_at: None,
                 completed_at: None,
@@ -245,6 +248,8 @@ impl Bench {
             steps,
             events: vec![NewEvent::job(EventType::JobQueued)],
             idempotency_key: id.to_string(),
+            hold: 0,
+            max_hold: None,
             request_hash: id.to_string().into_bytes(),
             webhook_url: None,
         };
@@ -321,6 +326,8 @@ pub(crate) fn attempt(step: &Step, number: i64, charge: Charge, cost: Option<i64
         delivered: None,
         error: None,
         cost_micro_usd: cost,
+        max_credits: 0,
+        credits: 0,
         submitted_at: time::now(),
         accepted_at: Some(time::now()),
         uncertain_at: None,

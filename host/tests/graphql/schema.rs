@@ -219,7 +219,9 @@ async fn the_operations_of_the_documents_run() {
     let gone = bench.create_project("Old").await;
     let upload = UploadId::generate().to_string();
     let variables = |name: &str| match name {
-        "Me" | "ScriptTemplates" | "Avatars" | "Voices" | "Providers" | "Projects" => json!({}),
+        "Me" | "Credits" | "ScriptTemplates" | "Avatars" | "Voices" | "Providers" | "Projects" => {
+            json!({})
+        }
         "WatchMyJobs" => json!({ "after": "ZXZ0XzA" }),
         "CreateProject" => json!({ "input": { "name": "Cup" } }),
         "CreateUpload" => json!({ "input": { "contentType": "image/png", "size": 1_000 } }),

@@ -19,6 +19,7 @@ use genvid::{
 };
 use genvid_testing as servers;
 use serde_json::json;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::backend;
 
@@ -84,6 +85,25 @@ impl Bench {
     pub(crate) fn server(&self) -> (&servers::Postgres, &servers::Database) {
         let (server, place) = self.server.as_ref().expect("this bench has a server");
         (server, place)
+    }
+
+    /// Runs a statement as somebody whom nothing but the tables themselves can stop.
+    pub(crate) async fn try_run(&self, sql: &'static str) -> Result<(), String> {
+        if let Some((server, place)) = &self.server {
+            let done = server.sql(&place.name, sql);
+            return done.map(drop).map_err(|error| format!("{error:#}"));
+        }
+        let options = SqliteConnectOptions::new().filename(self.folder.path().join("genvid.db"));
+        let mut connection = SqliteConnection::connect_with(&options)
+            .await
+            .expect("it opens");
+        let done = sqlx::query(sql).execute(&mut connection).await;
+        done.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The same, for one that nothing stops.
+    pub(crate) async fn run(&self, sql: &'static str) {
+        self.try_run(sql).await.expect("it runs");
     }
 
     /// Accepts a job of two steps, due now.
@@ -209,6 +229,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         output: None,
         error: None,
         round: 1,
+        quote: None,
         due_at: (position == 0).then_some(now),
         started_at: None,
         completed_at: None,
@@ -239,6 +260,8 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         steps: vec![step(0, StepKind::Voice), step(1, StepKind::Deliver)],
         events: vec![NewEvent::job(EventType::JobQueued)],
         idempotency_key: key.to_owned(),
+        hold: 0,
+        max_hold: None,
         request_hash: key.as_bytes().to_vec(),
         webhook_url: None,
     }
@@ -278,6 +301,8 @@ pub(crate) fn attempt(step: &Step, number: i64) -> Attempt {
         delivered: None,
         error: None,
         cost_micro_usd: Some(12_345),
+        max_credits: 0,
+        credits: 0,
         submitted_at: now,
         accepted_at: Some(now),
         uncertain_at: None,

@@ -14,6 +14,7 @@ mod deciding;
 mod events;
 mod fencing;
 mod installing;
+mod ledger;
 mod migrations;
 mod reading;
 mod removals;
@@ -80,6 +81,18 @@ contract! {
     installing::a_version_with_open_attempts_stays,
     installing::settings_are_laid_over_each_other_and_forgotten,
     installing::who_installs_at_once_leaves_one_active,
+    ledger::a_key_moves_credits_once,
+    ledger::a_job_holds_and_spends_what_it_was_charged,
+    ledger::without_credits_nothing_is_written,
+    ledger::what_is_settled_late_is_paid_late,
+    ledger::a_job_that_waits_for_a_decision_keeps_its_hold,
+    ledger::a_retry_holds_again,
+    ledger::no_attempt_goes_beyond_the_hold,
+    ledger::credits_end_at_their_time,
+    ledger::many_spend_at_once,
+    ledger::whatever_happens_the_books_add_up,
+    ledger::the_audit_finds_what_is_wrong,
+    ledger::what_is_booked_stays,
     reading::pages_are_stable_while_jobs_come,
     reading::filters_narrow_a_list,
     reading::a_strangers_job_is_as_good_as_missing,

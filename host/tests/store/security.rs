@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use genvid::{jobs::store::MediaRole, time};
+use genvid::{billing::Grant, jobs::store::MediaRole, time};
 use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::{
-    bench::{Bench, attempt, change, file, project, told, with_attempt},
+    bench::{Bench, attempt, change, file, later, project, told, with_attempt},
+    ledger::{gift, priced},
     uploads::upload,
     webhooks::attempted,
 };
@@ -26,6 +27,14 @@ async fn filled() -> Bench {
             .insert_project(project(owner, "Shelf"))
             .await
             .expect("kept");
+        let books = bench.database.for_worker();
+        let grant = Grant {
+            expires_at: Some(later()),
+            ..gift(owner, 10)
+        };
+        books.grant(grant).await.expect("given");
+        let held = bench.accept_as(priced(owner, 5)).await;
+        assert_eq!(held.owner, owner);
         let (_, claimed) = bench.accept_and_claim(owner).await;
         let mut write = with_attempt(change(&claimed), attempt(&claimed.step, 1));
         write.events = vec![told("begun")];
@@ -139,6 +148,12 @@ async fn every_table_of_tenants_is_locked_up() {
         "webhook_messages",
         "webhook_deliveries",
         "webhook_attempts",
+        "credit_accounts",
+        "credit_transfers",
+        "credit_entries",
+        "credit_holds",
+        "credit_lots",
+        "credit_hold_lots",
     ] {
         assert!(names.contains(wanted), "{wanted} is not among {names:?}");
     }
@@ -337,6 +352,18 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
             "INSERT SELECT UPDATE",
         ),
         ("webhook_attempts", "INSERT SELECT", "INSERT SELECT"),
+        (
+            "credit_accounts",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
+        ("credit_transfers", "INSERT SELECT", "INSERT SELECT"),
+        ("credit_entries", "INSERT SELECT", "INSERT SELECT"),
+        (
+            "credit_holds",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
         ("installation", "INSERT SELECT", ""),
         ("_sqlx_migrations", "", ""),
         ("plugin_versions", "SELECT", "SELECT"),

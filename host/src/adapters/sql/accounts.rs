@@ -67,6 +67,20 @@ impl Database {
             .transpose()
     }
 
+    /// A user by mail address.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_user_by_email(&self, email: &str) -> Result<Option<User>, Error> {
+        query("SELECT id, email, name, role, created_at FROM users WHERE email = $1")
+            .bind(email)
+            .fetch_optional(&mut self.read(Scope::Identity).await?)
+            .await?
+            .as_ref()
+            .map(user)
+            .transpose()
+    }
+
     /// Keeps a token's hash.
     ///
     /// # Errors

@@ -23,7 +23,9 @@ pub(super) struct Dialect {
     pub(super) now: &'static str,
     /// What a number of milliseconds is multiplied with before it is added to an instant.
     pub(super) millisecond: &'static str,
-    /// Ends a subselect: lock these rows until the transaction ends.
+    /// Ends a subselect: lock these rows until the transaction ends. Rows that refer to them may
+    /// be written meanwhile: a second change of a row within one transaction has the server look
+    /// at what it refers to again, and two transactions could wait for each other there.
     pub(super) lock: &'static str,
     /// Ends a subselect: lock these rows, and leave out those that somebody else has locked.
     pub(super) lock_free: &'static str,
@@ -41,7 +43,7 @@ pub(super) const SQLITE: Dialect = Dialect {
 pub(super) const POSTGRES: Dialect = Dialect {
     now: "now()",
     millisecond: "interval '1 millisecond'",
-    lock: "FOR UPDATE",
+    lock: "FOR NO KEY UPDATE",
     lock_free: "FOR UPDATE SKIP LOCKED",
 };
 

@@ -14,33 +14,43 @@ use super::{
 };
 use crate::{
     ids::{JobId, UserId},
-    jobs::model::{Event, NewEvent, StepKind},
+    jobs::model::{Event, JobStatus, NewEvent, StepKind},
     time::Timestamp,
 };
 
 /// Events that one statement inserts.
 const MOST_AT_ONCE: usize = 100;
 
-/// Appends `new` to the job's log and answers them numbered, and whether somebody asked the
-/// job to stop.
+/// What a job's row says.
+pub(super) struct Head {
+    /// Somebody asked to stop it.
+    pub(super) cancel_requested: bool,
+    /// Where it stands.
+    pub(super) status: JobStatus,
+}
+
+/// Appends `new` to the job's log and answers them numbered, and what the job's row says.
 pub(super) async fn append(
     connection: &mut Connection,
     job: JobId,
     new: Vec<NewEvent>,
     at: Timestamp,
-) -> Result<(Vec<Event>, bool), Error> {
+) -> Result<(Vec<Event>, Head), Error> {
     let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
     let row = query(
         "UPDATE jobs SET last_seq = last_seq + $2 WHERE id = $1 \
-         RETURNING last_seq, owner_id, cancel_requested",
+         RETURNING last_seq, owner_id, cancel_requested, status",
     )
     .bind(job.uuid())
     .bind(count)
     .fetch_one(&mut *connection)
     .await?;
-    let cancel_requested = row.try_get("cancel_requested")?;
+    let head = Head {
+        cancel_requested: row.try_get("cancel_requested")?,
+        status: rows::word("job status", row.try_get("status")?, JobStatus::parse)?,
+    };
     if new.is_empty() {
-        return Ok((Vec::new(), cancel_requested));
+        return Ok((Vec::new(), head));
     }
     let owner = UserId::from_uuid(rows::uuid(&row, "owner_id")?);
     let first = row.try_get::<i64>("last_seq")? - count + 1;
@@ -71,7 +81,7 @@ pub(super) async fn append(
         insert(connection, some).await?;
     }
     outbox::announce(connection, &events).await?;
-    Ok((events, cancel_requested))
+    Ok((events, head))
 }
 
 async fn insert(connection: &mut Connection, events: &[Event]) -> Result<(), Error> {

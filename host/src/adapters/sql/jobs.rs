@@ -6,7 +6,7 @@ use super::{
     Database, Error,
     database::Scope,
     dialect::{Dialect, wait},
-    events,
+    events, holds,
     query::{Connection, Row, query},
     removals, rows,
     rows::{ATTEMPT, JOB, STEP},
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ids::{AttemptId, JobId, ProjectId, UserId},
     jobs::{
-        model::{Attempt, Event, Failure, Job, NewEvent, Step, StoredFile},
+        model::{Attempt, AttemptStatus, Event, Failure, Job, NewEvent, Step, StoredFile},
         store::{
             Accepted, Applied, Change, Fence, JobFilter, MediaRole, NewJob, OwnerDecision, Page,
         },
@@ -30,7 +30,7 @@ impl Database {
     /// idempotency key answers the first job; with another request it is refused.
     ///
     /// # Errors
-    /// When the database fails; then nothing was accepted.
+    /// `InsufficientCredits`, `OverLimit`, or when the database fails; then nothing was accepted.
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
@@ -60,6 +60,9 @@ impl Database {
                 if inserted == 0 {
                     return Ok((first_answer(connection, &new).await?, Vec::new()));
                 }
+                if new.max_hold.is_some_and(|most| new.hold > most) {
+                    return Err(Error::OverLimit(new.hold));
+                }
                 for step in &new.steps {
                     insert_step(connection, step).await?;
                 }
@@ -74,6 +77,7 @@ impl Database {
                 let (events, _) =
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
+                holds::hold(connection, new.job.owner, new.job.id, new.hold).await?;
                 Ok((
                     Accepted::Created(Job {
                         last_seq,
@@ -90,7 +94,8 @@ impl Database {
     /// written when the lease was lost.
     ///
     /// # Errors
-    /// When the database fails; then nothing was changed.
+    /// `OverHold` for a new attempt that its job cannot pay, or when the database fails; then
+    /// nothing was changed.
     pub async fn apply(&self, change: Change) -> Result<Applied, Error> {
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move { apply(connection, change).await })
@@ -101,7 +106,8 @@ impl Database {
     /// The owner's wish for a job that no worker needs to hold: cancel or retry.
     ///
     /// # Errors
-    /// When the database fails.
+    /// `InsufficientCredits` for a retry that they do not pay, or when the database fails;
+    /// then nothing was changed.
     pub async fn decide(
         &self,
         id: JobId,
@@ -128,6 +134,28 @@ impl Database {
         .as_ref()
         .map(rows::job)
         .transpose()
+    }
+
+    /// Those of these jobs that `owner` has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_jobs(&self, owner: UserId, ids: &[JobId]) -> Result<Vec<Job>, Error> {
+        let list = placeholders(ids.len());
+        let mut query = query(AssertSqlSafe(format!(
+            "SELECT {JOB} FROM jobs WHERE id IN ({list}) AND owner_id = ${}",
+            ids.len() + 1
+        )));
+        for id in ids {
+            query = query.bind(id.uuid());
+        }
+        query
+            .bind(owner.uuid())
+            .fetch_all(&mut self.read(Scope::User(owner)).await?)
+            .await?
+            .iter()
+            .map(rows::job)
+            .collect()
     }
 
     /// A job, whoever owns it: for the worker.
@@ -355,8 +383,8 @@ async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Err
         now, millisecond, ..
     } = connection.dialect();
     query(AssertSqlSafe(format!(
-        "INSERT INTO steps (id, job_id, position, kind, status, due_at) \
-         VALUES ($1, $2, $3, $4, $5, {now} + $6 * {millisecond})"
+        "INSERT INTO steps (id, job_id, position, kind, status, due_at, quote) \
+         VALUES ($1, $2, $3, $4, $5, {now} + $6 * {millisecond}, $7)"
     )))
     .bind(step.id.uuid())
     .bind(step.job.uuid())
@@ -364,6 +392,7 @@ async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Err
     .bind(step.kind.as_str())
     .bind(step.status.as_str())
     .bind(step.due_at.map(wait))
+    .bind(step.quote.as_ref().map(to_json).transpose()?)
     .execute(connection)
     .await?;
     Ok(())
@@ -393,7 +422,11 @@ async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, E
     if !write_step(connection, &fence, &step, keep_lease).await? {
         return Ok(Applied::Lost);
     }
+    let about_money = attempt.is_some() || job.is_some();
     if let Some(attempt) = attempt {
+        if attempt.status == AttemptStatus::Submitting {
+            holds::reserve(connection, &attempt).await?;
+        }
         write_attempt(connection, &attempt).await?;
     }
     let mut next_fence = None;
@@ -416,11 +449,14 @@ async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, E
         .execute(&mut *connection)
         .await?;
     }
-    let (events, cancel_requested) = events::append(connection, step.job, events, at).await?;
+    let (events, head) = events::append(connection, step.job, events, at).await?;
+    if about_money && head.status.is_final() {
+        holds::settle(connection, step.job).await?;
+    }
     Ok(Applied::Done {
         events,
         next: next_fence,
-        cancel_requested,
+        cancel_requested: head.cancel_requested,
     })
 }
 
@@ -469,13 +505,15 @@ async fn write_attempt(connection: &mut Connection, attempt: &Attempt) -> Result
     query(
         "INSERT INTO attempts (id, step_id, job_id, number, round, provider, plugin_version, \
          plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \
-         submitted_at, accepted_at, uncertain_at, finished_at, counts) VALUES ($1, $2, $3, $4, $5, \
-         $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+         submitted_at, accepted_at, uncertain_at, finished_at, counts, max_credits, credits) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22) \
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, charge = excluded.charge, \
          vendor_task = excluded.vendor_task, delivered = excluded.delivered, \
          error = excluded.error, cost_micro_usd = excluded.cost_micro_usd, \
          accepted_at = excluded.accepted_at, uncertain_at = excluded.uncertain_at, \
-         finished_at = excluded.finished_at, counts = excluded.counts",
+         finished_at = excluded.finished_at, counts = excluded.counts, \
+         credits = excluded.credits",
     )
     .bind(attempt.id.uuid())
     .bind(attempt.step.uuid())
@@ -497,6 +535,8 @@ async fn write_attempt(connection: &mut Connection, attempt: &Attempt) -> Result
     .bind(attempt.uncertain_at)
     .bind(attempt.finished_at)
     .bind(attempt.counts)
+    .bind(attempt.max_credits)
+    .bind(attempt.credits)
     .execute(connection)
     .await?;
     Ok(())
@@ -592,6 +632,7 @@ async fn decide(
     if changed == 0 {
         return Ok((false, Vec::new()));
     }
+    let retries = matches!(decision, OwnerDecision::Retry { .. });
     let event = match decision {
         OwnerDecision::Cancel => {
             // A parked step has nobody who would look at it by itself.
@@ -632,5 +673,8 @@ async fn decide(
         }
     };
     let (events, _) = events::append(connection, id, vec![event], at).await?;
+    if retries {
+        holds::hold_again(connection, id).await?;
+    }
     Ok((true, events))
 }

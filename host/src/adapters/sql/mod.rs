@@ -3,14 +3,17 @@
 //! placeholders, `RETURNING`, `ON CONFLICT`); `dialect` has the few words that differ.
 
 mod accounts;
+mod audit;
 mod clock;
 mod database;
 mod dialect;
 mod embedded;
 mod events;
 mod heads;
+mod holds;
 mod jobs;
 mod leases;
+mod ledger;
 mod outbox;
 mod plugins;
 mod postgres;
@@ -24,6 +27,8 @@ mod values;
 mod webhooks;
 
 use std::path::PathBuf;
+
+use crate::billing::Shortage;
 
 pub use database::Database;
 pub use plugins::{InUse, InstallError, Installer};
@@ -91,6 +96,15 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Somebody has fewer credits than are needed; nothing was changed.
+    #[error("{} credits are needed and {} are available", .0.required, .0.available)]
+    InsufficientCredits(Shortage),
+    /// A job may cost more credits than its owner allows; nothing was changed.
+    #[error("it may cost {0} credits, more than its owner allows")]
+    OverLimit(i64),
+    /// An attempt may cost more than its job has left to spend; nothing was changed.
+    #[error("the attempt may cost more than the job holds")]
+    OverHold,
     /// The writer is gone: the process is shutting down.
     #[error("the database is closed")]
     Closed,

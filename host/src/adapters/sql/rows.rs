@@ -16,10 +16,10 @@ use crate::{
 pub(super) const JOB: &str = "id, owner_id, project_id, kind, status, input, error, \
     cancel_requested, last_seq, deadline, created_at, completed_at";
 pub(super) const STEP: &str = "id, job_id, position, kind, status, provider, progress, output, \
-    error, round, due_at, started_at, completed_at";
+    error, round, quote, due_at, started_at, completed_at";
 pub(super) const ATTEMPT: &str = "id, step_id, job_id, number, round, provider, plugin_version, \
     plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \
-    submitted_at, accepted_at, uncertain_at, finished_at, counts";
+    max_credits, credits, submitted_at, accepted_at, uncertain_at, finished_at, counts";
 pub(super) const EVENT: &str =
     "position, job_id, owner_id, seq, type, step, progress, message, text_delta, at";
 
@@ -34,7 +34,11 @@ fn optional_json<T: DeserializeOwned>(
     document.map(|document| document.read(what)).transpose()
 }
 
-fn word<T>(what: &'static str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
+pub(super) fn word<T>(
+    what: &'static str,
+    text: &str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, Error> {
     parse(text).ok_or_else(|| Error::decode(what, format!("unknown word {text:?}")))
 }
 
@@ -81,6 +85,7 @@ pub(super) fn step(row: &Row) -> Result<Step, Error> {
         output: optional_json("step output", row.try_get("output")?)?,
         error: optional_json("step error", row.try_get("error")?)?,
         round: row.try_get("round")?,
+        quote: optional_json("step quote", row.try_get("quote")?)?,
         due_at: optional_time(row, "due_at")?,
         started_at: optional_time(row, "started_at")?,
         completed_at: optional_time(row, "completed_at")?,
@@ -108,6 +113,8 @@ pub(super) fn attempt(row: &Row) -> Result<Attempt, Error> {
         delivered: optional_json("attempt result", row.try_get("delivered")?)?,
         error: optional_json("attempt error", row.try_get("error")?)?,
         cost_micro_usd: row.try_get("cost_micro_usd")?,
+        max_credits: row.try_get("max_credits")?,
+        credits: row.try_get("credits")?,
         submitted_at: time(row, "submitted_at")?,
         accepted_at: optional_time(row, "accepted_at")?,
         uncertain_at: optional_time(row, "uncertain_at")?,

@@ -1,6 +1,7 @@
-//! For operators: what holds for every node. It goes into the database that the settings name,
+//! For operators: what holds for every node, and users' credits. It goes into the database that the settings name,
 //! whether or not servers are running.
 
+mod credits;
 mod plugin;
 mod provider;
 
@@ -31,6 +32,13 @@ enum Command {
     /// They go before those of the nodes' settings files. Secrets are never kept in the
     /// database: each node has them in its environment.
     Provider(provider::Provider),
+    /// Give users credits, correct them, look at them.
+    ///
+    /// Every movement stays in the ledger for ever, with its reason.
+    Credits(credits::Credits),
+    /// Prove the books: that all entries add up to zero, each balance to its entries, and each job
+    /// spent what its attempts were charged. Exits with 1 when something is wrong.
+    Audit(credits::Audit),
 }
 
 /// Flags that all of these commands share.
@@ -47,6 +55,8 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
     match admin.command {
         Command::Plugin(command) => plugin::run(command).await?,
         Command::Provider(command) => provider::run(command).await?,
+        Command::Credits(command) => credits::run(command).await?,
+        Command::Audit(command) => return credits::audit(command).await,
     }
     Ok(ExitCode::SUCCESS)
 }

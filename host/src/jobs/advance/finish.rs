@@ -267,14 +267,17 @@ impl Advance {
         }
     }
 
-    /// The vendor delivered, and bills.
+    /// The vendor delivered, and bills. Where it does not say how much, the attempt counts as
+    /// much as it may until the result has been looked at.
     pub(super) fn charged(&self, attempt: Attempt, done: &Done) -> Attempt {
+        let cost = done
+            .cost_micro_usd
+            .and_then(|cost| i64::try_from(cost).ok());
         Attempt {
             status: AttemptStatus::Succeeded,
             charge: Charge::Charged,
-            cost_micro_usd: done
-                .cost_micro_usd
-                .and_then(|cost| i64::try_from(cost).ok()),
+            cost_micro_usd: cost,
+            credits: cost.map_or(attempt.max_credits, |cost| self.credits(&attempt, cost)),
             error: None,
             uncertain_at: None,
             finished_at: Some(time::now()),
@@ -282,8 +285,15 @@ impl Advance {
         }
     }
 
-    /// Puts a price by the manifest's list on an attempt whose vendor named none.
-    pub(super) fn priced(&self, attempt: Attempt, output: &StepOutput) -> Attempt {
+    /// Credits that an attempt costs its owner: never more than were reckoned before it.
+    fn credits(&self, attempt: &Attempt, cost_micro_usd: i64) -> i64 {
+        let credits = self.settings.tariff.credits(cost_micro_usd);
+        credits.min(attempt.max_credits)
+    }
+
+    /// Puts a price by the manifest's list on an attempt whose vendor named none. One of an
+    /// earlier round was settled when the job was over: its credits stay.
+    pub(super) fn priced(&self, attempt: Attempt, output: &StepOutput, round: i64) -> Attempt {
         if attempt.cost_micro_usd.is_some() {
             return attempt;
         }
@@ -327,8 +337,14 @@ impl Advance {
             seconds,
             characters: request.characters(),
         };
+        let cost = providers::estimate(prices, model, used);
+        let credits = match cost {
+            Some(cost) if attempt.round == round => self.credits(&attempt, cost),
+            _ => attempt.credits,
+        };
         Attempt {
-            cost_micro_usd: providers::estimate(prices, model, used),
+            cost_micro_usd: cost,
+            credits,
             ..attempt
         }
     }

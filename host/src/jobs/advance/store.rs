@@ -45,7 +45,7 @@ impl Advance {
         };
         match self.bring_home(held, work, &attempt, &done).await {
             Ok(output) => {
-                let attempt = self.priced(attempt, &output);
+                let attempt = self.priced(attempt, &output, held.step.round);
                 self.succeed(held, work, output, Some(attempt), Vec::new())
                     .await
             }

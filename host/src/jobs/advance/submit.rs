@@ -22,10 +22,11 @@ use crate::{
             Aspect, Attempt, AttemptStatus, Charge, EventType, Failure, FailureCode, JobStatus,
             NewEvent, Step, StepKind, StepStatus,
         },
+        plan,
         requests::{self, Materials, PaidRequest},
         store::JobChange,
     },
-    providers::{ItemKind, Need, Provider, Route, VideoNeed},
+    providers::{ItemKind, Need, Provider, Route, RuledOut, VideoNeed},
     time,
 };
 
@@ -74,7 +75,10 @@ impl Advance {
         };
         let stored = serde_json::to_value(&request)
             .map_err(|source| sql::Error::decode("paid request", source))?;
-        let attempt = new_attempt(held, work, &provider, &stored);
+        let attempt = Attempt {
+            max_credits: self.most_at(held, work, &provider).unwrap_or(0),
+            ..new_attempt(held, work, &provider, &stored)
+        };
 
         let mut events = Vec::new();
         if work.job.status == JobStatus::Queued {
@@ -110,7 +114,13 @@ impl Advance {
             events,
             ..Draft::default()
         };
-        match self.write(held, step, draft).await? {
+        let written = match self.write(held, step, draft).await {
+            Err(sql::Error::OverHold) => {
+                return self.fail(held, too_dear(), None, Vec::new()).await;
+            }
+            other => other?,
+        };
+        match written {
             Written::Lost => return Ok(Turn::Gone),
             Written::Done {
                 cancel_requested: true,
@@ -356,7 +366,7 @@ impl Advance {
             }),
             _ => None,
         };
-        self.registry.route(&Need {
+        let mut route = self.registry.route(&Need {
             kind,
             language,
             characters,
@@ -364,7 +374,39 @@ impl Advance {
             exclude,
             prefer,
             video,
-        })
+        });
+        self.keep_to_quote(held, work, &mut route);
+        route
+    }
+
+    /// Rules out who would cost more than was quoted before the job began.
+    fn keep_to_quote(&self, held: &Held, work: &Work, route: &mut Route) {
+        let (kept, dear): (Vec<_>, Vec<_>) = route.candidates.drain(..).partition(|id| {
+            let provider = self.registry.find(id);
+            // One that was removed in this instant is found to be so later.
+            provider.is_none_or(|provider| self.most_at(held, work, &provider).is_some())
+        });
+        route.candidates = kept;
+        route
+            .ruled_out
+            .extend(dear.into_iter().map(|provider| RuledOut {
+                provider,
+                reason: "would cost more credits than were quoted".to_owned(),
+            }));
+    }
+
+    /// Credits that an attempt at a provider may cost; nothing when it is dearer than the quote.
+    fn most_at(&self, held: &Held, work: &Work, provider: &Provider) -> Option<i64> {
+        let Some(quote) = &held.step.quote else {
+            // From before there were credits.
+            return Some(0);
+        };
+        let written = Materials::of(&work.steps)
+            .script
+            .map(|script| script.text.as_str());
+        let (kind, input) = (held.step.kind, &work.job.input);
+        let now = plan::price(provider, kind, input, written, &self.settings.tariff);
+        quote.most_at(provider.id(), Some(now.max_credits))
     }
 
     async fn request(
@@ -588,6 +630,13 @@ fn nobody(route: &Route, step: &Step, work: &Work) -> Failure {
     })
 }
 
+fn too_dear() -> Failure {
+    Failure::new(
+        FailureCode::ProviderUnavailable,
+        "Another try may cost more credits than were put aside for the job. Nothing was sent.",
+    )
+}
+
 fn new_attempt(
     held: &Held,
     work: &Work,
@@ -617,6 +666,8 @@ fn new_attempt(
         delivered: None,
         error: None,
         cost_micro_usd: None,
+        max_credits: 0,
+        credits: 0,
         submitted_at: time::now(),
         accepted_at: None,
         uncertain_at: None,

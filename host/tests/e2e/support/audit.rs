@@ -33,6 +33,10 @@ impl World {
         for job in &jobs {
             check_rest(job);
         }
+        for job in &jobs {
+            check_credits(job);
+        }
+        self.check_books().await;
         for vendor in Vendor::ALL {
             check_invoice(vendor, &self.vendor(vendor).invoice().calls, &jobs);
         }
@@ -42,6 +46,39 @@ impl World {
             idle.then_some(())
         })
         .await;
+    }
+}
+
+impl World {
+    /// The ledger proves itself, as an operator would ask it to.
+    async fn check_books(&self) {
+        let told = self.run_beside(&["admin", "audit", "--json"]).await;
+        let audit: Value = serde_json::from_slice(&told.stdout).unwrap_or_else(|error| {
+            let words = String::from_utf8_lossy(&told.stderr);
+            panic!("no audit ({error}): {words}")
+        });
+        assert_eq!(audit["ok"], true, "the books are not in order: {audit:#}");
+        assert_eq!(audit["sum"], 0, "{audit:#}");
+        assert!(told.status.success(), "{audit:#}");
+    }
+}
+
+/// A job that is over has spent what its attempts were charged, and holds nothing.
+fn check_credits(job: &Value) {
+    let charged: i64 = all_attempts(job)
+        .iter()
+        .filter_map(|attempt| attempt["credits"].as_i64())
+        .sum();
+    let bought = all_attempts(job)
+        .iter()
+        .any(|attempt| attempt["charge"] == "CHARGED");
+    assert_eq!(charged > 0, bought, "what is bought costs credits: {job:#}");
+    match text(job, "/status") {
+        "SUCCEEDED" | "FAILED" | "CANCELED" => {
+            assert_eq!(job["credits"]["captured"], charged, "{job:#}");
+            assert_eq!(job["credits"]["held"], 0, "{job:#}");
+        }
+        _ => assert_ne!(job["credits"]["held"], 0, "{job:#}"),
     }
 }
 

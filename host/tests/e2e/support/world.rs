@@ -208,13 +208,15 @@ const POLLS: [(&str, &str); 2] = [
     ("kling", "poll_after_ms = 10_000\npoll_max_ms = 30_000"),
 ];
 
-/// Settings that every world has: waits that a test can live with.
-const USUAL: [(&str, &str); 5] = [
+/// Settings that every world has: waits that a test can live with, and credits enough.
+const USUAL: [(&str, &str); 6] = [
     ("GENVID__JOBS__RETRY_BASE_MS", "50"),
     ("GENVID__JOBS__LEASE_SECONDS", "3"),
     ("GENVID__SERVER__DRAIN_SECONDS", "3"),
     ("GENVID__MEDIA__STUDIO_THREADS", "1"),
     ("GENVID__GRAPHQL__MAX_COMPLEXITY", "20000"),
+    // Also for thousands of films at once.
+    ("GENVID__DEVELOPMENT__CREDITS", "100000000"),
 ];
 
 /// Simulators write down at once what they accept, so an empty look-up proves it soon.

@@ -76,6 +76,10 @@ impl Courier {
         if free == 0 {
             return Ok(Vec::new());
         }
+        // Mostly there is nothing, and a look costs less than a transaction.
+        if !self.database.has_due_deliveries().await? {
+            return Ok(Vec::new());
+        }
         self.database
             .claim_deliveries(
                 self.settings.timeout + SLACK,

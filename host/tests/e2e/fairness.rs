@@ -57,8 +57,11 @@ pub(crate) async fn queue_many(client: &Client) {
 
 /// Has one voice made for another, and looks how many the vendor was asked for before it.
 pub(crate) async fn one_goes_soon(world: &World, client: &Client) {
-    until("the queue moves", || async {
-        (asked_for(world, SINGLE).0 > SLOTS).then_some(())
+    let database = world.database();
+    until("workers have all of them, and the queue moves", || async {
+        let held = usize::try_from(database.leases().await).expect("a count");
+        let (asked, _) = asked_for(world, SINGLE);
+        (asked > SLOTS && held + asked >= JOBS).then_some(())
     })
     .await;
     let wish = json!({

@@ -141,6 +141,22 @@ pub(super) async fn cancel_deliveries(
 }
 
 impl Database {
+    /// Whether a claim may find something.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_due_deliveries(&self) -> Result<bool, Error> {
+        let mut connection = self.read(Scope::Worker).await?;
+        let now = connection.dialect().now;
+        let row = query(AssertSqlSafe(format!(
+            "SELECT id FROM webhook_deliveries WHERE due_at <= {now} \
+             AND (lease_until IS NULL OR lease_until <= {now}) LIMIT 1"
+        )))
+        .fetch_optional(&mut connection)
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// Takes deliveries that are due, oldest first, for `lease`: at most `limit`, and of one
     /// endpoint so many that no more than `each` are on their way, whichever node has them.
     /// Nodes that claim at the same moment may together take that many each.

@@ -20,6 +20,7 @@ pub(super) async fn simulate(options: Simulate) -> anyhow::Result<ExitCode> {
             kling: first.saturating_add(1),
             elevenlabs: first.saturating_add(2),
             openai: first.saturating_add(3),
+            stripe: first.saturating_add(4),
         },
     };
     let simulators = start(&options.speed, options.data_dir, ports).await?;

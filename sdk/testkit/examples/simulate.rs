@@ -16,6 +16,7 @@ async fn main() -> anyhow::Result<()> {
             kling: 9102,
             elevenlabs: 9103,
             openai: 9104,
+            stripe: 9105,
         },
         ..Options::default()
     };

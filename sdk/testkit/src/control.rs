@@ -25,6 +25,7 @@ use crate::{
 /// Controls one simulator. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
+    pub(crate) vendor: Vendor,
     pub(crate) face: Arc<dyn Face>,
     pub(crate) routes: Arc<[String]>,
     pub(crate) url: Arc<str>,
@@ -44,7 +45,7 @@ impl Handle {
     /// Which vendor it is.
     #[must_use]
     pub fn vendor(&self) -> Vendor {
-        self.face.desk().vendor
+        self.vendor
     }
 
     /// Where it listens, for example `http://127.0.0.1:34567`.
@@ -56,7 +57,7 @@ impl Handle {
     /// What was accepted and billed.
     #[must_use]
     pub fn invoice(&self) -> Invoice {
-        self.face.desk().invoice()
+        self.face.desk().invoice(self.vendor)
     }
 
     /// How long the oldest request that is still being dealt with has taken, whether or not
@@ -136,7 +137,7 @@ impl Handle {
     }
 }
 
-fn wrong(message: impl std::fmt::Display) -> Response {
+pub(crate) fn wrong(message: impl std::fmt::Display) -> Response {
     let body = json!({"error": message.to_string()});
     (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
@@ -202,17 +203,22 @@ async fn list_faults(State(handle): State<Handle>) -> Json<Vec<Fault>> {
     Json(handle.faults())
 }
 
-async fn add_faults(State(handle): State<Handle>, body: Bytes) -> Response {
+/// The faults of a request, one or a list.
+pub(crate) fn faults_of(body: &[u8]) -> Result<Vec<Fault>, String> {
     // Parsed in two steps, so that the message names the wrong field and not only that no
     // form fits.
-    let faults = match serde_json::from_slice::<Value>(&body) {
+    let faults = match serde_json::from_slice::<Value>(body) {
         Ok(Value::Array(list)) => list,
         Ok(single @ Value::Object(_)) => vec![single],
-        Ok(_) => return wrong("faults are an object or a list of objects"),
-        Err(error) => return wrong(error),
+        Ok(_) => return Err("faults are an object or a list of objects".into()),
+        Err(error) => return Err(error.to_string()),
     };
     let parsed: Result<Vec<Fault>, _> = faults.into_iter().map(serde_json::from_value).collect();
-    let faults = match parsed {
+    parsed.map_err(|error| error.to_string())
+}
+
+async fn add_faults(State(handle): State<Handle>, body: Bytes) -> Response {
+    let faults = match faults_of(&body) {
         Ok(faults) => faults,
         Err(error) => return wrong(error),
     };

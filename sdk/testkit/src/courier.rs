@@ -16,7 +16,7 @@ const KEPT_DELIVERIES: usize = 1_000;
 /// The vendor waits so long for an answer (HeyGen: 10 s).
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Waits between tries. The vendor goes on for up to a day; a simulator gives up sooner.
-const RETRY_AFTER_MS: [u64; 6] = [500, 1_000, 2_000, 4_000, 8_000, 16_000];
+pub(crate) const RETRY_AFTER_MS: [u64; 6] = [500, 1_000, 2_000, 4_000, 8_000, 16_000];
 
 /// One try to deliver a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl Courier {
     }
 
     /// One try; true when the receiver answered 2xx.
-    async fn try_once(&self, letter: &Letter) -> bool {
+    pub(crate) async fn try_once(&self, letter: &Letter) -> bool {
         let mut request = self
             .web
             .post(&letter.url)

@@ -56,7 +56,6 @@ pub struct Seen {
 
 /// The parts that all vendors share.
 pub(crate) struct Desk {
-    pub(crate) vendor: Vendor,
     pub(crate) keys: Keys,
     pub(crate) studio: Arc<Studio>,
     pub(crate) courier: Courier,
@@ -105,7 +104,6 @@ impl Drop for Place<'_> {
 
 impl Desk {
     pub(crate) fn new(
-        vendor: Vendor,
         keys: Keys,
         profile: Profile,
         limit: usize,
@@ -114,7 +112,6 @@ impl Desk {
         web: reqwest::Client,
     ) -> Self {
         Self {
-            vendor,
             keys,
             studio,
             courier: Courier::new(web.clone()),
@@ -131,7 +128,7 @@ impl Desk {
                 ledger: Ledger::default(),
                 faults: Faults::default(),
                 requests: VecDeque::new(),
-                random: StdRng::seed_from_u64(seed ^ (vendor as u64) << 32),
+                random: StdRng::seed_from_u64(seed),
             }),
         }
     }
@@ -208,8 +205,8 @@ impl Desk {
         self.inner().ledger.refund(task);
     }
 
-    pub(crate) fn invoice(&self) -> Invoice {
-        self.inner().ledger.invoice(self.vendor)
+    pub(crate) fn invoice(&self, vendor: Vendor) -> Invoice {
+        self.inner().ledger.invoice(vendor)
     }
 
     pub(crate) fn add_faults(

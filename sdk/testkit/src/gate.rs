@@ -46,6 +46,16 @@ pub(crate) trait Face: Send + Sync + 'static {
     fn bills(&self, route: &str) -> bool;
     /// Header in which the vendor names the request.
     fn request_id_header(&self) -> Option<&'static str>;
+    /// Whether a path needs no credential.
+    fn is_open(&self, path: &str) -> bool {
+        path.starts_with(MEDIA)
+    }
+    /// The vendor's name for a request.
+    fn request_id(&self, token: String) -> String {
+        token
+    }
+    /// Adds the vendor's own headers to an answer.
+    fn dress(&self, _refusal: Option<&Refusal>, _headers: &mut HeaderMap) {}
     /// Forgets all tasks and files.
     fn reset(&self);
 }
@@ -112,6 +122,8 @@ fn scrub(desk: &Desk, text: &str) -> String {
         &keys.kling_secret,
         &keys.elevenlabs,
         &keys.openai,
+        &keys.stripe,
+        &keys.stripe_webhook,
     ]
     .into_iter()
     .filter(|key| !key.is_empty())
@@ -134,7 +146,8 @@ async fn gate(
     // `HEAD` is served by the handlers of `GET`.
     let route_method = if method == "HEAD" { "GET" } else { &method };
     let route = format!("{route_method} {template}");
-    let request_id = desk.token(24);
+    let request_id = face.request_id(desk.token(24));
+    let open = face.is_open(&path);
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
         let refusal = Refusal::new(413, "payload_too_large", "The request is too large.");
         return written(&*face, &refusal, &request_id);
@@ -142,7 +155,7 @@ async fn gate(
 
     desk.count(&route);
     let credential = parts.headers.get(face.credential_header());
-    let allowed = if path.starts_with(MEDIA) {
+    let allowed = if open {
         Ok(())
     } else {
         face.authorize(&parts.headers, &path)
@@ -157,7 +170,7 @@ async fn gate(
         method: method.clone(),
         path: scrub(&desk, &parts.uri.to_string()),
         route: route.clone(),
-        credential: match (path.starts_with(MEDIA), credential, &allowed) {
+        credential: match (open, credential, &allowed) {
             (true, _, _) => "open",
             (_, None, _) => "missing",
             (_, _, Ok(())) => "accepted",
@@ -259,8 +272,11 @@ fn finished(face: &dyn Face, mut response: Response, request_id: &str) -> Respon
         return response;
     }
     let refusal = response.extensions_mut().remove::<Refusal>();
-    if let Some(refusal) = refusal {
-        response = written(face, &refusal, request_id);
+    if let Some(refusal) = &refusal {
+        let mut more = std::mem::take(response.headers_mut());
+        more.remove(header::CONTENT_LENGTH);
+        response = written(face, refusal, request_id);
+        response.headers_mut().extend(more);
     } else if response.status() == StatusCode::NOT_FOUND
         && response.headers().get(header::CONTENT_TYPE).is_none()
     {
@@ -273,5 +289,6 @@ fn finished(face: &dyn Face, mut response: Response, request_id: &str) -> Respon
             .headers_mut()
             .insert(HeaderName::from_static(name), value);
     }
+    face.dress(refusal.as_ref(), response.headers_mut());
     response
 }

@@ -1,5 +1,6 @@
 //! Simulators of the four vendors that Genvid's own plugins talk to: HeyGen (API v3), Kling
-//! (the 2026 design and the legacy routes), ElevenLabs and OpenAI.
+//! (the 2026 design and the legacy routes), ElevenLabs and OpenAI; and beside them one of
+//! Stripe, for what a host bills: see [`StripeHandle`].
 //!
 //! Each one is a real HTTP server on a loopback port. It speaks the vendor's wire format as
 //! the vendor documents it, checks credentials, moves tasks through the vendor's states over
@@ -24,6 +25,9 @@
 //! The same controls are HTTP routes below `/_control/` on each simulator's port; the crate's
 //! README lists them.
 
+// Stripe's objects have many fields, and `json!` recurses over each.
+#![recursion_limit = "256"]
+
 mod call;
 mod clock;
 mod control;
@@ -44,6 +48,7 @@ mod server;
 mod signing;
 mod simulators;
 mod spoil;
+mod stripe;
 mod twists;
 mod writer;
 
@@ -55,3 +60,6 @@ pub use faults::{Fault, FaultError, FaultKind};
 pub use ledger::{Invoice, InvoiceCall};
 pub use options::{Keys, Limits, Options, Ports, Profile, Vendor};
 pub use simulators::{Simulators, Urls};
+pub use stripe::{
+    Card, Press, Resend, StripeError, StripeHandle, WebhookRule, WebhookTwist, stripe_signature,
+};

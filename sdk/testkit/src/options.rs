@@ -94,6 +94,8 @@ pub struct Ports {
     pub elevenlabs: u16,
     /// Port of OpenAI's simulator.
     pub openai: u16,
+    /// Port of Stripe's simulator.
+    pub stripe: u16,
 }
 
 /// How long the vendors take, and how much they vary.
@@ -178,6 +180,10 @@ pub struct Keys {
     pub elevenlabs: String,
     /// OpenAI's bearer key.
     pub openai: String,
+    /// Stripe's secret key. No plugin gets it.
+    pub stripe: String,
+    /// Signs what Stripe posts to the receivers of `StripeHandle::listen`.
+    pub stripe_webhook: String,
 }
 
 impl Default for Keys {
@@ -191,6 +197,8 @@ impl Default for Keys {
             kling_webhook: Some("whsec_c2ltLWtsaW5nLXdlYmhvb2stc2VjcmV0".into()),
             elevenlabs: "sim-elevenlabs-key".into(),
             openai: "sk-sim-openai-key".into(),
+            stripe: "sk_test_sim_stripe_key".into(),
+            stripe_webhook: "whsec_sim_stripe_webhook".into(),
         }
     }
 }

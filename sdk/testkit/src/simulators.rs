@@ -23,7 +23,11 @@ use crate::{
     openai,
     options::{Options, Vendor},
     server,
+    stripe::{self, StripeHandle},
 };
+
+/// Sets Stripe's ids apart from those of the vendors.
+const STRIPE_SEED: u64 = 0x5712_19e0_0000_0000;
 
 /// Where the simulators listen, for example `http://127.0.0.1:34567`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,19 +40,22 @@ pub struct Urls {
     pub elevenlabs: String,
     /// OpenAI's simulator.
     pub openai: String,
+    /// Stripe's simulator.
+    pub stripe: String,
 }
 
-/// The four simulators, running. Dropping them stops them too, without waiting.
+/// The four vendors' simulators and Stripe's, running. Dropping them stops them too, without waiting.
 #[derive(Debug)]
 pub struct Simulators {
     handles: BTreeMap<Vendor, Handle>,
+    stripe: StripeHandle,
     secrets: BTreeMap<String, String>,
     stop: CancellationToken,
     servers: JoinSet<()>,
 }
 
 impl Simulators {
-    /// Starts all four.
+    /// Starts all of them.
     ///
     /// # Errors
     ///
@@ -73,22 +80,18 @@ impl Simulators {
                 Vendor::ElevenLabs => (options.ports.elevenlabs, options.limits.elevenlabs),
                 Vendor::OpenAi => (options.ports.openai, options.limits.openai),
             };
-            let address = SocketAddr::new(options.bind, port);
-            let listener = TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on {address} for {vendor}"))?;
-            let url: Arc<str> = format!("http://{}", reachable(listener.local_addr()?)).into();
+            let (listener, url) = listen(options.bind, port, vendor.id()).await?;
             let desk = Arc::new(Desk::new(
-                vendor,
                 options.keys.clone(),
                 options.profile.clone(),
                 limit,
-                options.seed,
+                options.seed ^ ((vendor as u64) << 32),
                 studio.clone(),
                 web.clone(),
             ));
             let (router, routes, face) = build(vendor, desk);
             let handle = Handle {
+                vendor,
                 face,
                 routes: routes.into(),
                 url: url.clone(),
@@ -98,8 +101,22 @@ impl Simulators {
             servers.spawn(server::serve(listener, router, stop.clone()));
             tracing::debug!(%vendor, %url, "simulator listens");
         }
+        let (listener, url) = listen(options.bind, options.ports.stripe, "stripe").await?;
+        let desk = Arc::new(Desk::new(
+            options.keys.clone(),
+            options.profile.clone(),
+            0,
+            options.seed ^ STRIPE_SEED,
+            studio,
+            web,
+        ));
+        let (router, stripe) = stripe::build(desk, url);
+        let router = router.merge(stripe::control_routes(stripe.clone()));
+        servers.spawn(server::serve(listener, router, stop.clone()));
+        servers.spawn(stripe::tick(stripe.clone(), stop.clone()));
         Ok(Self {
             handles,
+            stripe,
             secrets: options.keys.secrets(),
             stop,
             servers,
@@ -115,6 +132,7 @@ impl Simulators {
             kling: url(Vendor::Kling),
             elevenlabs: url(Vendor::ElevenLabs),
             openai: url(Vendor::OpenAi),
+            stripe: self.stripe.url().to_owned(),
         }
     }
 
@@ -129,6 +147,12 @@ impl Simulators {
     #[must_use]
     pub fn vendor(&self, vendor: Vendor) -> Handle {
         self.handles[&vendor].clone()
+    }
+
+    /// Controls of Stripe's simulator.
+    #[must_use]
+    pub fn stripe(&self) -> StripeHandle {
+        self.stripe.clone()
     }
 
     /// The hosts that a vendor's answers and documents name, and that therefore have to lead
@@ -172,6 +196,7 @@ impl Simulators {
         for handle in self.handles.values() {
             handle.face.desk().silence();
         }
+        self.stripe.silence();
         self.stop.cancel();
     }
 }
@@ -180,6 +205,16 @@ impl Drop for Simulators {
     fn drop(&mut self) {
         self.halt();
     }
+}
+
+/// A port and the address at which it is reached.
+async fn listen(bind: IpAddr, port: u16, name: &str) -> anyhow::Result<(TcpListener, Arc<str>)> {
+    let address = SocketAddr::new(bind, port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} for {name}"))?;
+    let url = format!("http://{}", reachable(listener.local_addr()?));
+    Ok((listener, url.into()))
 }
 
 /// An address that a client on this machine can call, also when all are listened on.

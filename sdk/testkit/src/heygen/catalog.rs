@@ -18,6 +18,7 @@ use crate::{
     call::Call,
     gate::Face,
     media::{AudioFormat, Figure, Film, Sound, Speech, expired, file, size, voice_of},
+    options::Vendor,
     refusal::{Answer, Class, Refusal},
 };
 
@@ -136,7 +137,7 @@ pub(super) async fn voices(
 
 pub(super) async fn me(State(heygen): State<Arc<HeyGen>>) -> Response {
     // The balance falls with what is billed, as a prepaid wallet does.
-    let spent = heygen.desk.invoice().micro_usd;
+    let spent = heygen.desk.invoice(Vendor::HeyGen).micro_usd;
     let left = 500_000_000_u64.saturating_sub(spent) / 10_000;
     let left = f64::from(u32::try_from(left).unwrap_or(u32::MAX)) / 100.0;
     data(&json!({

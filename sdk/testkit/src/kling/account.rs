@@ -12,6 +12,7 @@ use super::{Kling, UNIT_MICRO_USD, missing, succeeded, tasks::amount};
 use crate::{
     call::Call,
     gate::Face,
+    options::Vendor,
     refusal::{Answer, Class},
     run::now_ms,
 };
@@ -41,7 +42,7 @@ pub(super) async fn costs(
             return Err(missing(name));
         }
     }
-    let used = kling.desk.invoice().micro_usd as f64 / UNIT_MICRO_USD;
+    let used = kling.desk.invoice(Vendor::Kling).micro_usd as f64 / UNIT_MICRO_USD;
     let day = 24 * 3_600 * 1_000;
     let now = now_ms();
     let data = json!({

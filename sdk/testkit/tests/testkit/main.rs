@@ -7,3 +7,4 @@ mod heygen;
 mod kit;
 mod kling;
 mod openai;
+mod stripe;

@@ -66,13 +66,14 @@ pub(super) async fn start(
 pub(super) fn urls(simulators: &Simulators) -> BTreeMap<String, String> {
     let urls = simulators.urls();
     [
-        (Vendor::HeyGen, urls.heygen),
-        (Vendor::Kling, urls.kling),
-        (Vendor::ElevenLabs, urls.elevenlabs),
-        (Vendor::OpenAi, urls.openai),
+        (Vendor::HeyGen.id(), urls.heygen),
+        (Vendor::Kling.id(), urls.kling),
+        (Vendor::ElevenLabs.id(), urls.elevenlabs),
+        (Vendor::OpenAi.id(), urls.openai),
+        ("stripe", urls.stripe),
     ]
     .into_iter()
-    .map(|(vendor, url)| (vendor.id().to_owned(), url))
+    .map(|(name, url)| (name.to_owned(), url))
     .collect()
 }
 

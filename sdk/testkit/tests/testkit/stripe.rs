@@ -16,6 +16,9 @@ use crate::kit::{Received, Reply, next, receiver, send, start};
 const SOON: Duration = Duration::from_secs(5);
 const DAY: u64 = 86_400;
 
+/// Names and values of a form.
+type Form<'text> = &'text [(&'text str, &'text str)];
+
 /// A client of the API, as an SDK is one.
 struct Api {
     web: reqwest::Client,
@@ -205,7 +208,8 @@ async fn keys_and_forms_are_checked() {
     assert!(reply.header("request-id").starts_with("req_"));
     assert_eq!(reply.header("stripe-version"), "2026-07-29.dahlia");
 
-    let cases: [(&str, &[(&str, &str)], &str, &str); 5] = [
+    type Case<'text> = (&'text str, Form<'text>, &'text str, &'text str);
+    let cases: [Case<'_>; 5] = [
         ("/v1/prices", &[], "parameter_missing", "currency"),
         (
             "/v1/prices",

@@ -15,7 +15,8 @@ use super::{
     remote::{Nudge, Nudges},
     settings::Settings,
     store::{
-        Accepted, JobFilter, MediaRole, NewJob, OwnerDecision, Page, Withdrawal, WithdrawalReason,
+        Accepted, JobFilter, MediaRole, NewJob, OwnerDecision, Page, Request, Withdrawal,
+        WithdrawalReason,
     },
     wish::{ScriptWish, VideoWish, VoiceWish},
 };
@@ -570,10 +571,6 @@ impl Service {
         speaks_itself: bool,
         common: Common,
     ) -> Result<Job, Error> {
-        let plan = self.plan(&input, speaks_itself)?;
-        let quotes: HashMap<_, _> = plan.iter().map(|step| (step.kind, &step.quote)).collect();
-        let now = time::now();
-        let id = JobId::generate();
         // Absent, they leave the text as it was before there were any: keys of that time answer
         // their jobs.
         let mut more = serde_json::Map::new();
@@ -588,6 +585,27 @@ impl Service {
             false => serde_json::to_vec(&(&input, project, common.asked_deadline, more)),
         };
         let request = request.map_err(|source| sql::Error::decode("job input", source))?;
+        let request_hash = Sha256::digest(&request).to_vec();
+        let plan = match self.plan(&input, speaks_itself) {
+            Ok(plan) => plan,
+            // Who could make it then may be gone by now: a repeat is answered all the same.
+            Err(error) => {
+                let request = Request {
+                    owner,
+                    kind: input.kind(),
+                    key: common.key,
+                    hash: request_hash,
+                };
+                return match self.database.for_user(owner).answer_to(request).await? {
+                    Some(Accepted::Created(job) | Accepted::Repeated(job)) => Ok(job),
+                    Some(Accepted::KeyReused) => Err(Error::KeyReused),
+                    None => Err(error),
+                };
+            }
+        };
+        let quotes: HashMap<_, _> = plan.iter().map(|step| (step.kind, &step.quote)).collect();
+        let now = time::now();
+        let id = JobId::generate();
         let steps = (0_i64..)
             .zip(input.plan(speaks_itself))
             .map(|(position, kind)| Step {
@@ -630,7 +648,7 @@ impl Service {
             idempotency_key: common.key,
             hold: plan::most(&plan),
             max_hold: common.max_credits.map(i64::from),
-            request_hash: Sha256::digest(&request).to_vec(),
+            request_hash,
             webhook_url: common.webhook_url,
         };
         let (accepted, events) = self.database.accept_job(new).await?;

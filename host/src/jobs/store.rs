@@ -27,6 +27,19 @@ pub struct NewJob {
     pub webhook_url: Option<String>,
 }
 
+/// A request with its key.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Whose.
+    pub owner: UserId,
+    /// For what kind of job.
+    pub kind: JobKind,
+    /// The caller's key.
+    pub key: String,
+    /// SHA-256 of what is asked for.
+    pub hash: Vec<u8>,
+}
+
 /// What became of a `NewJob`.
 #[derive(Debug, Clone)]
 pub enum Accepted {

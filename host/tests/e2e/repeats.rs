@@ -81,3 +81,33 @@ async fn a_key_belongs_to_its_arguments_also_after_a_crash() {
     assert_eq!(world.accepted(Vendor::HeyGen), 1);
     world.audit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_is_answered_when_nobody_could_make_it_any_more() {
+    let mut world = World::start().await;
+    let wish = json!({"text": "Said once.", "language": "en", "idempotencyKey": "once"});
+    let job = world.client().start("GenerateVoice", wish.clone()).await;
+    world.client().ended(&job, "SUCCEEDED").await;
+    for vendor in Vendor::ALL {
+        let name = format!("GENVID__PROVIDERS__{}__ENABLED", vendor.id().to_uppercase());
+        world.launch.env.push((name, "false".to_owned()));
+    }
+    world.kill_and_start_again().await;
+    let client = world.client();
+    assert_eq!(client.start("GenerateVoice", wish.clone()).await, job);
+    for (field, value, code) in [
+        ("text", "Said otherwise.", "IDEMPOTENCY_KEY_REUSED"),
+        ("idempotencyKey", "twice", "PROVIDER_UNAVAILABLE"),
+    ] {
+        let mut other = wish.clone();
+        other[field] = json!(value);
+        let answer = client
+            .send(document("GenerateVoice"), json!({"input": other}))
+            .await;
+        assert_eq!(
+            answer["data"]["generateVoice"]["code"], code,
+            "{field}: {answer:#}"
+        );
+    }
+    world.audit().await;
+}

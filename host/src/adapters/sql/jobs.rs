@@ -20,6 +20,7 @@ use crate::{
         model::{Attempt, AttemptStatus, Event, Failure, Job, NewEvent, Step, StoredFile},
         store::{
             Accepted, Applied, Change, Fence, JobFilter, MediaRole, NewJob, OwnerDecision, Page,
+            Request,
         },
     },
     time::{self, Timestamp},
@@ -58,7 +59,18 @@ impl Database {
                 .await?
                 .rows_affected();
                 if inserted == 0 {
-                    return Ok((first_answer(connection, &new).await?, Vec::new()));
+                    let request = Request {
+                        owner: new.job.owner,
+                        kind: new.job.kind,
+                        key: new.idempotency_key,
+                        hash: new.request_hash,
+                    };
+                    let first = first_answer(connection, &request).await?;
+                    // The row is there: rows of jobs are never deleted.
+                    let first = first.ok_or_else(|| {
+                        Error::decode("idempotency key", "its job is gone".to_owned())
+                    })?;
+                    return Ok((first, Vec::new()));
                 }
                 if new.max_hold.is_some_and(|most| new.hold > most) {
                     return Err(Error::OverLimit(new.hold));
@@ -88,6 +100,15 @@ impl Database {
             })
         })
         .await
+    }
+
+    /// What became of a request whose key came before; nothing when it is new.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn answer_to(&self, request: Request) -> Result<Option<Accepted>, Error> {
+        let mut connection = self.read(self.scope()?).await?;
+        first_answer(&mut connection, &request).await
     }
 
     /// Moves a step that this worker holds, with everything that goes with it. Nothing is
@@ -360,22 +381,28 @@ pub(super) fn placeholders(count: usize) -> String {
         .join(", ")
 }
 
-async fn first_answer(connection: &mut Connection, new: &NewJob) -> Result<Accepted, Error> {
+async fn first_answer(
+    connection: &mut Connection,
+    request: &Request,
+) -> Result<Option<Accepted>, Error> {
     let row = query(AssertSqlSafe(format!(
         "SELECT {JOB}, request_hash FROM jobs \
          WHERE owner_id = $1 AND kind = $2 AND idempotency_key = $3"
     )))
-    .bind(new.job.owner.uuid())
-    .bind(new.job.kind.as_str())
-    .bind(&new.idempotency_key)
-    .fetch_one(connection)
+    .bind(request.owner.uuid())
+    .bind(request.kind.as_str())
+    .bind(&request.key)
+    .fetch_optional(connection)
     .await?;
-    let same = row.try_get::<Vec<u8>>("request_hash")? == new.request_hash;
-    Ok(if same {
-        Accepted::Repeated(rows::job(&row)?)
-    } else {
-        Accepted::KeyReused
+    row.map(|row| {
+        let same = row.try_get::<Vec<u8>>("request_hash")? == request.hash;
+        Ok(if same {
+            Accepted::Repeated(rows::job(&row)?)
+        } else {
+            Accepted::KeyReused
+        })
     })
+    .transpose()
 }
 
 async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Error> {

@@ -146,6 +146,7 @@ impl App {
                 margin_percent: settings.billing.margin_percent.into(),
                 minimum_credits: settings.billing.minimum_credits.into(),
             },
+            quote_life: Duration::from_secs(settings.billing.quote_minutes * 60),
             public_url: (!configured.is_empty()).then_some(configured),
         });
         let uploads = uploads::Service::new(

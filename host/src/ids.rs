@@ -121,6 +121,10 @@ id!(
     DeliveryId, "whd_"
 );
 id!(
+    /// What a wish may cost.
+    QuoteId, "quo_"
+);
+id!(
     /// Credits that went from one account to another.
     TransferId, "trf_"
 );

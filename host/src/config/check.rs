@@ -32,6 +32,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("billing.credit_micro_usd", 1, 1_000_000_000),
     ("billing.margin_percent", 0, 10_000),
     ("billing.minimum_credits", 0, 1_000_000),
+    ("billing.quote_minutes", 1, 10_080),
     ("billing.expire_seconds", 1, 86_400),
     ("media.link_minutes", 1, 10_080),
     ("media.max_mib", 1, 65_536),

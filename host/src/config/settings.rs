@@ -93,6 +93,8 @@ pub struct Billing {
     pub margin_percent: u32,
     /// What a paid step costs at least.
     pub minimum_credits: u32,
+    /// How long a quote holds, in minutes.
+    pub quote_minutes: u64,
     /// How often a worker looks for credits whose time is over.
     pub expire_seconds: u64,
 }

@@ -53,6 +53,9 @@ pub(super) struct GenerateScriptInput {
     webhook_url: Option<Url>,
     /// Start nothing when it may cost more credits than these.
     max_credits: Option<i32>,
+    /// A quote for this very request: what it says is held for the job, and the job never
+    /// costs more.
+    quote_id: Option<ID>,
 }
 
 /// A text to speak.
@@ -83,6 +86,9 @@ pub(super) struct GenerateVoiceInput {
     webhook_url: Option<Url>,
     /// Start nothing when it may cost more credits than these.
     max_credits: Option<i32>,
+    /// A quote for this very request: what it says is held for the job, and the job never
+    /// costs more.
+    quote_id: Option<ID>,
 }
 
 /// A video to make.
@@ -129,6 +135,9 @@ pub(super) struct GenerateVideoInput {
     webhook_url: Option<Url>,
     /// Start nothing when it may cost more credits than these.
     max_credits: Option<i32>,
+    /// A quote for this very request: what it says is held for the job, and the job never
+    /// costs more.
+    quote_id: Option<ID>,
 }
 
 /// A job to stop.
@@ -234,7 +243,7 @@ outcome!(
 );
 
 impl GenerateScriptInput {
-    fn wish(self) -> Result<ScriptWish, Refusal> {
+    pub(super) fn wish(self) -> Result<ScriptWish, Refusal> {
         let mut fields = Fields::default();
         let wish = ScriptWish {
             project: fields.optional_id("projectId", self.project_id),
@@ -249,13 +258,14 @@ impl GenerateScriptInput {
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
             max_credits: Fields::count(self.max_credits),
+            quote: fields.optional_id("quoteId", self.quote_id),
         };
         fields.finish_with(Some(wish))
     }
 }
 
 impl GenerateVoiceInput {
-    fn wish(self) -> Result<VoiceWish, Refusal> {
+    pub(super) fn wish(self) -> Result<VoiceWish, Refusal> {
         let mut fields = Fields::default();
         let wish = VoiceWish {
             project: fields.optional_id("projectId", self.project_id),
@@ -268,13 +278,14 @@ impl GenerateVoiceInput {
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
             max_credits: Fields::count(self.max_credits),
+            quote: fields.optional_id("quoteId", self.quote_id),
         };
         fields.finish_with(Some(wish))
     }
 }
 
 impl GenerateVideoInput {
-    fn wish(self) -> Result<VideoWish, Refusal> {
+    pub(super) fn wish(self) -> Result<VideoWish, Refusal> {
         let mut fields = Fields::default();
         let project = fields.id("projectId", &self.project_id);
         let provider = fields.provider("provider", self.provider);
@@ -284,6 +295,7 @@ impl GenerateVideoInput {
         let voice = fields.item("voiceId", self.voice_id);
         let images = fields.links("images", self.images.unwrap_or_default());
         let deadline = fields.instant("deadline", self.deadline);
+        let quote = fields.optional_id("quoteId", self.quote_id);
         let webhook_url = fields.link("webhookUrl", self.webhook_url);
         Ok(VideoWish {
             project: fields.finish_with(project)?,
@@ -305,6 +317,7 @@ impl GenerateVideoInput {
             deadline,
             webhook_url,
             max_credits: Fields::count(self.max_credits),
+            quote,
         })
     }
 }

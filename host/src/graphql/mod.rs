@@ -27,6 +27,7 @@ mod job_queries;
 mod problems;
 mod project;
 mod provider;
+mod quote;
 mod scalars;
 mod script_template;
 mod step;
@@ -102,6 +103,7 @@ struct Query(
 struct Mutation(
     project::ProjectMutations,
     upload::UploadMutations,
+    quote::QuoteMutations,
     job_mutations::JobMutations,
     webhook::WebhookMutations,
 );

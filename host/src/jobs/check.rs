@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{input::VideoInput, service::Service};
 use crate::{
+    ids::QuoteId,
     input::{Problems, check_receiver, is_language_tag},
     providers::Kind,
     time::{self, Timestamp},
@@ -146,6 +147,7 @@ impl Service {
             asked_deadline: deadline,
             webhook_url: webhook_url.map(Into::into),
             max_credits: None,
+            quote: None,
         }
     }
 }
@@ -156,6 +158,7 @@ pub(super) struct Common {
     pub(super) asked_deadline: Option<Timestamp>,
     pub(super) webhook_url: Option<String>,
     pub(super) max_credits: Option<u32>,
+    pub(super) quote: Option<QuoteId>,
 }
 
 pub(super) fn check_language(tag: &str, problems: &mut Problems) {

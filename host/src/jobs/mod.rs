@@ -22,6 +22,7 @@ pub mod input;
 pub mod lease;
 pub mod model;
 pub mod plan;
+pub mod quote;
 pub mod remote;
 pub mod requests;
 pub mod service;

@@ -88,6 +88,14 @@ impl From<projects::Error> for Error {
     }
 }
 
+/// A wish whose fields can be taken.
+pub(super) struct Checked {
+    pub(super) project: Option<ProjectId>,
+    pub(super) input: JobInput,
+    pub(super) speaks_itself: bool,
+    pub(super) common: Common,
+}
+
 /// What users do with jobs.
 #[derive(Clone)]
 pub struct Service {
@@ -128,6 +136,15 @@ impl Service {
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
     pub async fn write_script(&self, owner: UserId, wish: ScriptWish) -> Result<Job, Error> {
+        let checked = self.check_script(owner, wish).await?;
+        self.accept(owner, checked).await
+    }
+
+    pub(super) async fn check_script(
+        &self,
+        owner: UserId,
+        wish: ScriptWish,
+    ) -> Result<Checked, Error> {
         let mut problems = Problems::default();
         let project = self.project(owner, wish.project).await?;
         let brief = problems.text(
@@ -158,6 +175,7 @@ impl Service {
         );
         let common = Common {
             max_credits: wish.max_credits,
+            quote: wish.quote,
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
@@ -176,8 +194,12 @@ impl Service {
             exclude: wish.exclude,
             options,
         });
-        self.accept(owner, project.map(|p| p.id), input, false, common)
-            .await
+        Ok(Checked {
+            project: project.map(|project| project.id),
+            input,
+            speaks_itself: false,
+            common,
+        })
     }
 
     /// Accepts a voice job and puts aside what it may cost.
@@ -185,6 +207,15 @@ impl Service {
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
     pub async fn speak(&self, owner: UserId, wish: VoiceWish) -> Result<Job, Error> {
+        let checked = self.check_voice(owner, wish).await?;
+        self.accept(owner, checked).await
+    }
+
+    pub(super) async fn check_voice(
+        &self,
+        owner: UserId,
+        wish: VoiceWish,
+    ) -> Result<Checked, Error> {
         let mut problems = Problems::default();
         let project = self.project(owner, wish.project).await?;
         let text = problems.text("text", &wish.text, 1, MAX_TEXT);
@@ -209,6 +240,7 @@ impl Service {
         );
         let common = Common {
             max_credits: wish.max_credits,
+            quote: wish.quote,
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
@@ -225,8 +257,12 @@ impl Service {
             voice: wish.voice.map(|voice| voice.id),
             options,
         });
-        self.accept(owner, project.map(|p| p.id), input, false, common)
-            .await
+        Ok(Checked {
+            project: project.map(|project| project.id),
+            input,
+            speaks_itself: false,
+            common,
+        })
     }
 
     /// Accepts a video job and puts aside what it may cost.
@@ -234,6 +270,15 @@ impl Service {
     /// # Errors
     /// `Invalid` names every field; a repeated key answers the first job.
     pub async fn make_video(&self, owner: UserId, wish: VideoWish) -> Result<Job, Error> {
+        let checked = self.check_video(owner, wish).await?;
+        self.accept(owner, checked).await
+    }
+
+    pub(super) async fn check_video(
+        &self,
+        owner: UserId,
+        wish: VideoWish,
+    ) -> Result<Checked, Error> {
         let mut problems = Problems::default();
         let project = self.project(owner, Some(wish.project)).await?;
         let script = wish
@@ -285,6 +330,7 @@ impl Service {
         );
         let common = Common {
             max_credits: wish.max_credits,
+            quote: wish.quote,
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
@@ -310,8 +356,12 @@ impl Service {
         };
         let speaks_itself = self.speaks_itself(&input);
         let input = JobInput::Video(input);
-        self.accept(owner, Some(wish.project), input, speaks_itself, common)
-            .await
+        Ok(Checked {
+            project: Some(wish.project),
+            input,
+            speaks_itself,
+            common,
+        })
     }
 
     /// Asks a job to stop. A job that is over stays as it is.
@@ -563,17 +613,21 @@ impl Service {
         }
     }
 
-    async fn accept(
-        &self,
-        owner: UserId,
-        project: Option<ProjectId>,
-        input: JobInput,
-        speaks_itself: bool,
-        common: Common,
-    ) -> Result<Job, Error> {
+    async fn accept(&self, owner: UserId, checked: Checked) -> Result<Job, Error> {
+        let quote = checked.common.quote;
+        let planned = self.plan_of(owner, quote, &checked).await;
+        let Checked {
+            project,
+            input,
+            speaks_itself,
+            common,
+        } = checked;
         // Absent, they leave the text as it was before there were any: keys of that time answer
         // their jobs.
         let mut more = serde_json::Map::new();
+        if let Some(quote) = common.quote {
+            more.insert("quoteId".to_owned(), quote.to_string().into());
+        }
         if let Some(most) = common.max_credits {
             more.insert("maxCredits".to_owned(), most.into());
         }
@@ -586,9 +640,11 @@ impl Service {
         };
         let request = request.map_err(|source| sql::Error::decode("job input", source))?;
         let request_hash = Sha256::digest(&request).to_vec();
-        let plan = match self.plan(&input, speaks_itself) {
+        let plan = match planned {
             Ok(plan) => plan,
-            // Who could make it then may be gone by now: a repeat is answered all the same.
+            // Who could make it then may be gone by now, and the quote may have expired: a
+            // repeat is answered all the same.
+            Err(error @ Error::Database(_)) => return Err(error),
             Err(error) => {
                 let request = Request {
                     owner,

@@ -27,6 +27,8 @@ pub struct Settings {
     pub max_media_bytes: u64,
     /// How vendors' prices become credits.
     pub tariff: Tariff,
+    /// How long a quote holds.
+    pub quote_life: Duration,
     /// Public address of this server, for vendors' callbacks.
     pub public_url: Option<String>,
 }
@@ -44,6 +46,7 @@ impl Default for Settings {
             compositions: 2,
             max_media_bytes: 2 << 30,
             tariff: Tariff::default(),
+            quote_life: Duration::from_secs(1_800),
             public_url: None,
         }
     }

@@ -6,7 +6,10 @@ use super::{
     input::ProviderItem,
     model::{Aspect, SubtitleMode},
 };
-use crate::{ids::ProjectId, time::Timestamp};
+use crate::{
+    ids::{ProjectId, QuoteId},
+    time::Timestamp,
+};
 
 /// A script to write.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,8 @@ pub struct ScriptWish {
     pub webhook_url: Option<Url>,
     /// Refused when it may cost more credits.
     pub max_credits: Option<u32>,
+    /// The quote that it is to cost no more than.
+    pub quote: Option<QuoteId>,
 }
 
 /// A text to speak.
@@ -60,6 +65,8 @@ pub struct VoiceWish {
     pub webhook_url: Option<Url>,
     /// Refused when it may cost more credits.
     pub max_credits: Option<u32>,
+    /// The quote that it is to cost no more than.
+    pub quote: Option<QuoteId>,
 }
 
 /// A film to make.
@@ -99,4 +106,6 @@ pub struct VideoWish {
     pub webhook_url: Option<Url>,
     /// Refused when it may cost more credits.
     pub max_credits: Option<u32>,
+    /// The quote that it is to cost no more than.
+    pub quote: Option<QuoteId>,
 }

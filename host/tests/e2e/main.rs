@@ -23,6 +23,7 @@ mod load;
 mod lost_answers;
 mod media_faults;
 mod pass_through;
+mod quotes;
 mod realtime;
 mod refusals;
 mod repeats;

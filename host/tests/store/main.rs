@@ -16,6 +16,7 @@ mod fencing;
 mod installing;
 mod ledger;
 mod migrations;
+mod quotes;
 mod reading;
 mod removals;
 mod security;
@@ -93,6 +94,8 @@ contract! {
     ledger::whatever_happens_the_books_add_up,
     ledger::the_audit_finds_what_is_wrong,
     ledger::what_is_booked_stays,
+    quotes::a_quote_is_its_owners_alone,
+    quotes::times_are_of_what_was_delivered,
     reading::pages_are_stable_while_jobs_come,
     reading::filters_narrow_a_list,
     reading::a_strangers_job_is_as_good_as_missing,

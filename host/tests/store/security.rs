@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use crate::{
     bench::{Bench, attempt, change, file, later, project, told, with_attempt},
     ledger::{gift, priced},
+    quotes::quote,
     uploads::upload,
     webhooks::attempted,
 };
@@ -57,6 +58,9 @@ async fn filled() -> Bench {
             .await
             .expect("kept");
         attempted(&bench, owner).await;
+        let quote = quote(owner);
+        let scoped = bench.database.for_user(owner);
+        scoped.insert_quote(&quote).await.expect("kept");
         assert!(
             bench
                 .database
@@ -148,6 +152,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "webhook_messages",
         "webhook_deliveries",
         "webhook_attempts",
+        "quotes",
         "credit_accounts",
         "credit_transfers",
         "credit_entries",
@@ -280,8 +285,8 @@ async fn rows_cannot_be_written_for_somebody_else() {
         .execute(&mut *transaction)
         .await
         .expect("own rows only");
-    // The one of the bench, and the one whose webhook was attempted.
-    assert_eq!(touched.rows_affected(), 2);
+    // The one that holds credits, the one of the bench, and the one whose webhook was attempted.
+    assert_eq!(touched.rows_affected(), 3);
     let given = sqlx::query("UPDATE jobs SET owner_id = $1")
         .bind(bench.bob.uuid())
         .execute(&mut *transaction)
@@ -357,6 +362,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
             "INSERT SELECT UPDATE",
             "INSERT SELECT UPDATE",
         ),
+        ("quotes", "INSERT SELECT", "INSERT SELECT"),
         ("credit_transfers", "INSERT SELECT", "INSERT SELECT"),
         ("credit_entries", "INSERT SELECT", "INSERT SELECT"),
         (

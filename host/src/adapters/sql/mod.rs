@@ -19,6 +19,7 @@ mod plugins;
 mod postgres;
 mod projects;
 mod query;
+mod quotes;
 mod removals;
 mod roles;
 mod rows;

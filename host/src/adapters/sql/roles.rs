@@ -11,7 +11,7 @@ const SHARED: &str = "'installation', '_sqlx_migrations'";
 const INSTALLED: &str = "plugin_versions, provider_settings, plugin_revision";
 /// Tables whose rows are added and never changed.
 const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webhook_messages, \
-    webhook_attempts, credit_transfers, credit_entries";
+    webhook_attempts, credit_transfers, credit_entries, quotes";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'projects'";
 

@@ -1,0 +1,276 @@
+//! Quotes: what a wish may cost and who could grant it, before anything is spent. A job that is
+//! started with one never costs more than it says, whatever prices do meanwhile.
+
+use std::{collections::HashMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    input::JobInput,
+    model::{JobKind, StepKind},
+    plan::PlannedStep,
+    service::{Checked, Error, Service},
+    wish::{ScriptWish, VideoWish, VoiceWish},
+};
+use crate::{
+    adapters::sql,
+    billing::StepQuote,
+    ids::{ProjectId, QuoteId, UserId},
+    input::Problems,
+    providers::{Route, RuledOut},
+    time::{self, Timestamp},
+};
+
+/// Deliveries from which a time is reckoned.
+const LOOKED_AT: u32 = 200;
+
+/// What a wish may cost, and until when that holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quote {
+    /// Its identifier.
+    pub id: QuoteId,
+    /// Who asked.
+    pub owner: UserId,
+    /// For what.
+    pub kind: JobKind,
+    /// SHA-256 of the wish, without its key, its deadline and where its end is told.
+    pub request_hash: Vec<u8>,
+    /// The paid steps, in order.
+    pub steps: Vec<QuotedStep>,
+    /// When.
+    pub created_at: Timestamp,
+    /// Until when jobs can be started with it.
+    pub expires_at: Timestamp,
+}
+
+/// What a step may cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuotedStep {
+    /// Which one.
+    pub kind: StepKind,
+    /// Who could make it, in the order in which they are tried, and for how much.
+    pub quote: StepQuote,
+    /// Who could not: the provider, and why.
+    pub ruled_out: Vec<(String, String)>,
+    /// How long the first of the providers took lately.
+    pub took: Option<Took>,
+}
+
+/// How long something took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Took {
+    /// In seconds, half of the time at most.
+    pub p50: f64,
+    /// In seconds, nineteen times of twenty at most.
+    pub p95: f64,
+    /// How often it was measured.
+    pub samples: usize,
+}
+
+impl Took {
+    /// Of measured times, by nearest rank.
+    #[must_use]
+    pub fn of(mut times: Vec<Duration>) -> Option<Self> {
+        times.sort_unstable();
+        let rank = |percent: usize| {
+            let place = (times.len() * percent).div_ceil(100).max(1);
+            times.get(place - 1).map(Duration::as_secs_f64)
+        };
+        Some(Self {
+            p50: rank(50)?,
+            p95: rank(95)?,
+            samples: times.len(),
+        })
+    }
+}
+
+impl Quote {
+    /// Credits that it costs at least, if it is made.
+    #[must_use]
+    pub fn min_credits(&self) -> i64 {
+        self.steps.iter().map(|step| step.quote.min_credits()).sum()
+    }
+
+    /// Credits that it never costs more than.
+    #[must_use]
+    pub fn max_credits(&self) -> i64 {
+        self.steps.iter().map(|step| step.quote.max_credits()).sum()
+    }
+
+    /// Seconds that the paid steps take, one after the other: half of the time at most, and
+    /// nineteen times of twenty at most (rather less: bad luck is added up). Nothing where one
+    /// of them was never measured.
+    #[must_use]
+    pub fn expected_seconds(&self) -> Option<(f64, f64)> {
+        self.steps.iter().try_fold((0.0, 0.0), |(p50, p95), step| {
+            let took = step.took?;
+            Some((p50 + took.p50, p95 + took.p95))
+        })
+    }
+
+    /// What was quoted, as a plan.
+    fn plan(self) -> Vec<PlannedStep> {
+        self.steps
+            .into_iter()
+            .map(|step| PlannedStep {
+                kind: step.kind,
+                route: Route {
+                    candidates: step
+                        .quote
+                        .routes
+                        .iter()
+                        .map(|route| route.provider.clone())
+                        .collect(),
+                    ruled_out: step
+                        .ruled_out
+                        .into_iter()
+                        .map(|(provider, reason)| RuledOut { provider, reason })
+                        .collect(),
+                },
+                quote: step.quote,
+            })
+            .collect()
+    }
+}
+
+/// What a quote is about.
+fn hash(
+    input: &JobInput,
+    project: Option<ProjectId>,
+    speaks_itself: bool,
+) -> Result<Vec<u8>, sql::Error> {
+    let text = serde_json::to_vec(&(input, project, speaks_itself))
+        .map_err(|source| sql::Error::decode("job input", source))?;
+    Ok(Sha256::digest(text).to_vec())
+}
+
+impl Service {
+    /// What a script may cost. Starts and spends nothing.
+    ///
+    /// # Errors
+    /// As [`Service::write_script`].
+    pub async fn quote_script(&self, owner: UserId, wish: ScriptWish) -> Result<Quote, Error> {
+        let checked = self.check_script(owner, wish).await?;
+        self.quote(owner, checked).await
+    }
+
+    /// What a voice track may cost. Starts and spends nothing.
+    ///
+    /// # Errors
+    /// As [`Service::speak`].
+    pub async fn quote_voice(&self, owner: UserId, wish: VoiceWish) -> Result<Quote, Error> {
+        let checked = self.check_voice(owner, wish).await?;
+        self.quote(owner, checked).await
+    }
+
+    /// What a video may cost. Starts and spends nothing.
+    ///
+    /// # Errors
+    /// As [`Service::make_video`].
+    pub async fn quote_video(&self, owner: UserId, wish: VideoWish) -> Result<Quote, Error> {
+        let checked = self.check_video(owner, wish).await?;
+        self.quote(owner, checked).await
+    }
+
+    async fn quote(&self, owner: UserId, checked: Checked) -> Result<Quote, Error> {
+        let Checked {
+            project,
+            input,
+            speaks_itself,
+            ..
+        } = checked;
+        let mut steps = Vec::new();
+        for planned in self.plan(&input, speaks_itself)? {
+            let took = match planned.route.candidates.first() {
+                Some(first) => self.took(first, planned.kind).await?,
+                None => None,
+            };
+            let ruled_out = planned.route.ruled_out.into_iter();
+            steps.push(QuotedStep {
+                kind: planned.kind,
+                quote: planned.quote,
+                ruled_out: ruled_out.map(|out| (out.provider, out.reason)).collect(),
+                took,
+            });
+        }
+        let now = time::now();
+        let quote = Quote {
+            id: QuoteId::generate(),
+            owner,
+            kind: input.kind(),
+            request_hash: hash(&input, project, speaks_itself)?,
+            steps,
+            created_at: now,
+            expires_at: now.after(self.settings.quote_life),
+        };
+        self.database.for_user(owner).insert_quote(&quote).await?;
+        Ok(quote)
+    }
+
+    async fn took(&self, provider: &str, kind: StepKind) -> Result<Option<Took>, sql::Error> {
+        let database = self.database.for_worker();
+        let times = database.delivery_times(provider, kind, LOOKED_AT).await?;
+        Ok(Took::of(times))
+    }
+
+    /// The plan of a job that is to be started: as it was quoted, or as things are now.
+    /// Refuses at once what nobody can make any more.
+    pub(super) async fn plan_of(
+        &self,
+        owner: UserId,
+        quote: Option<QuoteId>,
+        checked: &Checked,
+    ) -> Result<Vec<PlannedStep>, Error> {
+        let plan = self.plan(&checked.input, checked.speaks_itself)?;
+        let Some(id) = quote else {
+            return Ok(plan);
+        };
+        let found = self.database.for_user(owner).find_quote(owner, id).await?;
+        let now = time::now();
+        let Some(quote) = found else {
+            return Err(no_quote("is no quote of yours"));
+        };
+        let hash = hash(&checked.input, checked.project, checked.speaks_itself)?;
+        if quote.kind != checked.input.kind() || quote.request_hash != hash {
+            return Err(no_quote(
+                "was made for another request; ask for one with these fields",
+            ));
+        }
+        if quote.expires_at <= now {
+            return Err(no_quote("has expired; ask for a new one"));
+        }
+        // The words of the plan of now, the prices of then.
+        let quoted: HashMap<StepKind, PlannedStep> = quote
+            .plan()
+            .into_iter()
+            .map(|step| (step.kind, step))
+            .collect();
+        Ok(plan
+            .into_iter()
+            .map(|step| quoted.get(&step.kind).cloned().unwrap_or(step))
+            .collect())
+    }
+}
+
+fn no_quote(why: &str) -> Error {
+    let mut problems = Problems::default();
+    problems.add("quoteId", why);
+    Error::Invalid(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_by_rank() {
+        assert_eq!(Took::of(Vec::new()), None);
+        let seconds = |all: &[u64]| all.iter().map(|each| Duration::from_secs(*each)).collect();
+        let one = Took::of(seconds(&[7])).expect("one");
+        assert_eq!((one.p50, one.p95, one.samples), (7.0, 7.0, 1));
+        let many: Vec<u64> = (1..=100).rev().collect();
+        let many = Took::of(seconds(&many)).expect("many");
+        assert_eq!((many.p50, many.p95, many.samples), (50.0, 95.0, 100));
+    }
+}

@@ -24,14 +24,16 @@ pub(super) async fn simulate(options: Simulate) -> anyhow::Result<ExitCode> {
         },
     };
     let simulators = start(&options.speed, options.data_dir, ports).await?;
+    let mut urls = urls(&simulators);
+    urls.insert("stripe".to_owned(), simulators.urls().stripe);
     println!("Simulated vendors:");
-    for (id, url) in urls(&simulators) {
+    for (id, url) in &urls {
         println!("  {id:<11} {url}");
     }
     if let Some(path) = &options.ready_file {
         let ready = Ready {
             pid: std::process::id(),
-            simulators: urls(&simulators),
+            simulators: urls,
             ..Ready::default()
         };
         ready.write(path)?;
@@ -63,17 +65,17 @@ pub(super) async fn start(
     .await
 }
 
+/// Of the vendors that plugins call.
 pub(super) fn urls(simulators: &Simulators) -> BTreeMap<String, String> {
     let urls = simulators.urls();
     [
-        (Vendor::HeyGen.id(), urls.heygen),
-        (Vendor::Kling.id(), urls.kling),
-        (Vendor::ElevenLabs.id(), urls.elevenlabs),
-        (Vendor::OpenAi.id(), urls.openai),
-        ("stripe", urls.stripe),
+        (Vendor::HeyGen, urls.heygen),
+        (Vendor::Kling, urls.kling),
+        (Vendor::ElevenLabs, urls.elevenlabs),
+        (Vendor::OpenAi, urls.openai),
     ]
     .into_iter()
-    .map(|(name, url)| (name.to_owned(), url))
+    .map(|(vendor, url)| (vendor.id().to_owned(), url))
     .collect()
 }
 

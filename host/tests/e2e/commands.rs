@@ -211,6 +211,7 @@ async fn simulators_run_alone() {
         );
         assert!(invoice["calls"].is_array());
     }
+    assert!(text(&told, "/simulators/stripe").starts_with("http://"));
     stop(child).await;
 }
 

@@ -12,6 +12,7 @@
 //! Start reading with `model`, then `service` (what edges call), then `advance` (what the
 //! worker calls).
 
+mod accept;
 pub mod advance;
 pub mod bus;
 pub mod catch_up;

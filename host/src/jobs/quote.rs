@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
+    accept::Checked,
     input::JobInput,
     model::{JobKind, StepKind},
     plan::PlannedStep,
-    service::{Checked, Error, Service},
+    service::{Error, Service},
     wish::{ScriptWish, VideoWish, VoiceWish},
 };
 use crate::{

@@ -2,6 +2,7 @@
 //! transaction or one read. A statement is written once for SQLite and PostgreSQL (`$1`
 //! placeholders, `RETURNING`, `ON CONFLICT`); `dialect` has the few words that differ.
 
+mod accept;
 mod accounts;
 mod audit;
 mod clock;

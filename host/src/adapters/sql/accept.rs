@@ -1,0 +1,153 @@
+//! Accepting jobs, once for each key.
+
+use sqlx::AssertSqlSafe;
+
+use super::{
+    Database, Error,
+    database::Scope,
+    dialect::{Dialect, wait},
+    events, holds,
+    query::{Connection, query},
+    removals, rows,
+    rows::JOB,
+    uploads,
+    values::to_json,
+    webhooks,
+};
+use crate::{
+    ids::ProjectId,
+    jobs::{
+        model::{Event, Job, Step},
+        store::{Accepted, NewJob, Request},
+    },
+};
+
+impl Database {
+    /// Accepts a job: the row, its plan and its first event, in one transaction. A repeated
+    /// idempotency key answers the first job; with another request it is refused.
+    ///
+    /// # Errors
+    /// `InsufficientCredits`, `OverLimit`, or when the database fails; then nothing was accepted.
+    pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
+        self.write(Scope::User(new.job.owner), move |connection| {
+            Box::pin(async move {
+                let project_is_deleted = match new.job.project {
+                    Some(id) => removals::lock_project(connection, new.job.owner, id).await?,
+                    None => false,
+                };
+                let inserted = query(
+                    "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
+                     idempotency_key, request_hash, deadline, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                     ON CONFLICT (owner_id, kind, idempotency_key) DO NOTHING",
+                )
+                .bind(new.job.id.uuid())
+                .bind(new.job.owner.uuid())
+                .bind(new.job.project.map(ProjectId::uuid))
+                .bind(new.job.kind.as_str())
+                .bind(new.job.status.as_str())
+                .bind(to_json(&new.job.input)?)
+                .bind(&new.idempotency_key)
+                .bind(new.request_hash.as_slice())
+                .bind(new.job.deadline)
+                .bind(new.job.created_at)
+                .execute(&mut *connection)
+                .await?
+                .rows_affected();
+                if inserted == 0 {
+                    let request = Request {
+                        owner: new.job.owner,
+                        kind: new.job.kind,
+                        key: new.idempotency_key,
+                        hash: new.request_hash,
+                    };
+                    let first = first_answer(connection, &request).await?;
+                    // The row is there: rows of jobs are never deleted.
+                    let first = first.ok_or_else(|| {
+                        Error::decode("idempotency key", "its job is gone".to_owned())
+                    })?;
+                    return Ok((first, Vec::new()));
+                }
+                if new.max_hold.is_some_and(|most| new.hold > most) {
+                    return Err(Error::OverLimit(new.hold));
+                }
+                for step in &new.steps {
+                    insert_step(connection, step).await?;
+                }
+                let job = &new.job;
+                if project_is_deleted {
+                    removals::discard_job(connection, job.id).await?;
+                }
+                uploads::note_job(connection, job.owner, &job.input.uploads()).await?;
+                if let Some(url) = &new.webhook_url {
+                    webhooks::note_job(connection, job.id, job.owner, url, job.created_at).await?;
+                }
+                let (events, _) =
+                    events::append(connection, new.job.id, new.events, new.job.created_at).await?;
+                let last_seq = events.last().map_or(0, |event| event.seq);
+                holds::hold(connection, new.job.owner, new.job.id, new.hold).await?;
+                Ok((
+                    Accepted::Created(Job {
+                        last_seq,
+                        ..new.job
+                    }),
+                    events,
+                ))
+            })
+        })
+        .await
+    }
+
+    /// What became of a request whose key came before; nothing when it is new.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn answer_to(&self, request: Request) -> Result<Option<Accepted>, Error> {
+        let mut connection = self.read(self.scope()?).await?;
+        first_answer(&mut connection, &request).await
+    }
+}
+
+async fn first_answer(
+    connection: &mut Connection,
+    request: &Request,
+) -> Result<Option<Accepted>, Error> {
+    let row = query(AssertSqlSafe(format!(
+        "SELECT {JOB}, request_hash FROM jobs \
+         WHERE owner_id = $1 AND kind = $2 AND idempotency_key = $3"
+    )))
+    .bind(request.owner.uuid())
+    .bind(request.kind.as_str())
+    .bind(&request.key)
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        let same = row.try_get::<Vec<u8>>("request_hash")? == request.hash;
+        Ok(if same {
+            Accepted::Repeated(rows::job(&row)?)
+        } else {
+            Accepted::KeyReused
+        })
+    })
+    .transpose()
+}
+
+async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Error> {
+    let Dialect {
+        now, millisecond, ..
+    } = connection.dialect();
+    query(AssertSqlSafe(format!(
+        "INSERT INTO steps (id, job_id, position, kind, status, due_at, quote) \
+         VALUES ($1, $2, $3, $4, $5, {now} + $6 * {millisecond}, $7)"
+    )))
+    .bind(step.id.uuid())
+    .bind(step.job.uuid())
+    .bind(step.position)
+    .bind(step.kind.as_str())
+    .bind(step.status.as_str())
+    .bind(step.due_at.map(wait))
+    .bind(step.quote.as_ref().map(to_json).transpose()?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

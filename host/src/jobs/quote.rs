@@ -19,7 +19,6 @@ use crate::{
     billing::StepQuote,
     ids::{ProjectId, QuoteId, UserId},
     input::Problems,
-    providers::{Route, RuledOut},
     time::{self, Timestamp},
 };
 
@@ -108,30 +107,6 @@ impl Quote {
             let took = step.took?;
             Some((p50 + took.p50, p95 + took.p95))
         })
-    }
-
-    /// What was quoted, as a plan.
-    fn plan(self) -> Vec<PlannedStep> {
-        self.steps
-            .into_iter()
-            .map(|step| PlannedStep {
-                kind: step.kind,
-                route: Route {
-                    candidates: step
-                        .quote
-                        .routes
-                        .iter()
-                        .map(|route| route.provider.clone())
-                        .collect(),
-                    ruled_out: step
-                        .ruled_out
-                        .into_iter()
-                        .map(|(provider, reason)| RuledOut { provider, reason })
-                        .collect(),
-                },
-                quote: step.quote,
-            })
-            .collect()
     }
 }
 
@@ -223,7 +198,7 @@ impl Service {
         quote: Option<QuoteId>,
         checked: &Checked,
     ) -> Result<Vec<PlannedStep>, Error> {
-        let plan = self.plan(&checked.input, checked.speaks_itself)?;
+        let mut plan = self.plan(&checked.input, checked.speaks_itself)?;
         let Some(id) = quote else {
             return Ok(plan);
         };
@@ -241,16 +216,18 @@ impl Service {
         if quote.expires_at <= now {
             return Err(no_quote("has expired; ask for a new one"));
         }
-        // The words of the plan of now, the prices of then.
-        let quoted: HashMap<StepKind, PlannedStep> = quote
-            .plan()
+        // Who could make it is found out anew; the prices are those of then.
+        let mut quoted: HashMap<StepKind, StepQuote> = quote
+            .steps
             .into_iter()
-            .map(|step| (step.kind, step))
+            .map(|step| (step.kind, step.quote))
             .collect();
-        Ok(plan
-            .into_iter()
-            .map(|step| quoted.get(&step.kind).cloned().unwrap_or(step))
-            .collect())
+        for step in &mut plan {
+            if let Some(quote) = quoted.remove(&step.kind) {
+                step.quote = quote;
+            }
+        }
+        Ok(plan)
     }
 }
 

@@ -20,9 +20,11 @@ pub use post::{Answer, EXCERPT, Parcel, Post, PostError};
 pub use service::{Change, Draft, Error, Service};
 pub use sign::Secret;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     ids::{DeliveryId, EndpointId, JobId, MessageId, UserId},
-    jobs::model::EventType,
+    jobs::model::{EventType, words},
     time::Timestamp,
 };
 
@@ -65,45 +67,26 @@ impl Default for Settings {
     }
 }
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $case:ident = $word:literal),+ $(,)?) => {
-        /// What a message tells.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Kind { $($(#[$doc])* $case),+ }
-
-        impl Kind {
-            /// The word that is stored, and sent as `type`.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$case => $word),+ }
-            }
-
-            /// From the word.
-            #[must_use]
-            pub fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$case),)+ _ => None }
-            }
-        }
-    };
-}
-
-kinds!(
-    /// A job was accepted.
-    JobQueued = "job.queued",
-    /// Work at it began.
-    JobStarted = "job.started",
-    /// Its results are there.
-    JobSucceeded = "job.succeeded",
-    /// It ended without a result.
-    JobFailed = "job.failed",
-    /// It was stopped.
-    JobCanceled = "job.canceled",
-    /// It waits for its owner's decision.
-    JobUnconfirmed = "job.unconfirmed",
-    /// Its owner goes on with it after a failure.
-    JobRetried = "job.retried",
-    /// Somebody tries an endpoint.
-    Test = "webhook.test",
+words!(
+    /// What a message tells.
+    Kind {
+        /// A job was accepted.
+        JobQueued = "job.queued",
+        /// Work at it began.
+        JobStarted = "job.started",
+        /// Its results are there.
+        JobSucceeded = "job.succeeded",
+        /// It ended without a result.
+        JobFailed = "job.failed",
+        /// It was stopped.
+        JobCanceled = "job.canceled",
+        /// It waits for its owner's decision.
+        JobUnconfirmed = "job.unconfirmed",
+        /// Its owner goes on with it after a failure.
+        JobRetried = "job.retried",
+        /// Somebody tries an endpoint.
+        Test = "webhook.test",
+    }
 );
 
 impl Kind {
@@ -137,29 +120,7 @@ impl Kind {
     }
 }
 
-macro_rules! stored {
-    ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$case_doc])* $case),+ }
-
-        impl $name {
-            /// The stored word.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$case => $word),+ }
-            }
-
-            /// From the stored word.
-            #[must_use]
-            pub fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$case),)+ _ => None }
-            }
-        }
-    };
-}
-
-stored!(
+words!(
     /// Why nothing is sent to an endpoint.
     DisabledReason {
         /// Its owner said so.
@@ -171,7 +132,7 @@ stored!(
     }
 );
 
-stored!(
+words!(
     /// Where a delivery stands.
     DeliveryStatus {
         /// To be tried, for the first time or again.

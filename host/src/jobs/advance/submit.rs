@@ -139,7 +139,8 @@ impl Advance {
         tracing::info!(
             job = %attempt.job, attempt = %attempt.id, provider = %attempt.provider,
             requests = outcome.trace.requests, sent = outcome.trace.sent,
-            unanswered = outcome.trace.unanswered, withheld = outcome.trace.withheld, status = outcome.trace.last_status,
+            unanswered = outcome.trace.unanswered, withheld = outcome.trace.withheld,
+            status = outcome.trace.last_status,
             duration_ms = u64::try_from(outcome.trace.elapsed.as_millis()).unwrap_or(u64::MAX),
             failure = outcome.result.as_ref().err().map(tracing::field::display),
             "submitted"

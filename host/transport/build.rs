@@ -12,11 +12,20 @@ const ASSETS: [(&str, &str); 5] = [
 ];
 
 fn main() -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("graphiql")
-        .join("assets");
+    // Asked when it runs: a target folder may have been brought here from another clone.
+    let root = env::var_os("CARGO_MANIFEST_DIR")
+        .ok_or_else(|| io::Error::other("CARGO_MANIFEST_DIR is not set"))?;
+    let folder = Path::new(&root).join("graphiql").join("assets");
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={}", folder.display());
+    // A path that is not there would be news at every build.
+    println!(
+        "cargo::rerun-if-changed={}",
+        if folder.is_dir() {
+            "graphiql/assets"
+        } else {
+            "graphiql"
+        }
+    );
     let mut code = String::from("&[\n");
     if ASSETS.iter().all(|(name, _)| folder.join(name).is_file()) {
         for (name, media) in ASSETS {

@@ -19,7 +19,7 @@ const HEYGEN: &str = "POST /v3/videos";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_end_hands_everything_back() {
     let mut world = Setup::default()
-        .profile(|pace| pace.render = Duration::from_secs(2))
+        .profile(|pace| pace.render = Duration::from_secs(6))
         .set("jobs.lease_seconds", 600)
         .start()
         .await;

@@ -67,6 +67,13 @@ impl Handle {
         self.face.desk().oldest_under_way()
     }
 
+    /// What the simulator itself could not do: the newest 100 errors behind answers that no
+    /// fault asked for.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.face.desk().troubles()
+    }
+
     /// Arms faults: all of them, or none when one is wrong.
     ///
     /// # Errors

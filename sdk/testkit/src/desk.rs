@@ -22,6 +22,8 @@ use crate::{
 
 /// Newest requests that are kept.
 const KEPT_REQUESTS: usize = 1_000;
+/// Errors of the simulator itself that are kept.
+const KEPT_TROUBLES: usize = 100;
 
 /// One request as the simulator saw it, without its credentials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +80,7 @@ struct Inner {
     ledger: Ledger,
     faults: Faults,
     requests: VecDeque<Seen>,
+    troubles: VecDeque<String>,
     random: StdRng,
 }
 
@@ -128,6 +131,7 @@ impl Desk {
                 ledger: Ledger::default(),
                 faults: Faults::default(),
                 requests: VecDeque::new(),
+                troubles: VecDeque::new(),
                 random: StdRng::seed_from_u64(seed),
             }),
         }
@@ -183,6 +187,21 @@ impl Desk {
             .values()
             .min()
             .map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Writes down what this simulator itself could not do, for whoever wonders why it
+    /// answered with an error that nobody asked for.
+    pub(crate) fn trouble(&self, what: &str, why: &dyn std::fmt::Display) {
+        tracing::error!(%why, "{what}");
+        let mut inner = self.inner();
+        inner.troubles.push_back(format!("{what}: {why:#}"));
+        if inner.troubles.len() > KEPT_TROUBLES {
+            inner.troubles.pop_front();
+        }
+    }
+
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        self.inner().troubles.iter().cloned().collect()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -297,5 +316,6 @@ impl Desk {
         inner.ledger = Ledger::default();
         inner.faults.clear();
         inner.requests.clear();
+        inner.troubles.clear();
     }
 }

@@ -101,7 +101,11 @@ impl Roles {
                 continue;
             }
             let statement = membership(connection, user, role).await?;
-            if let Err(error) = run(connection, statement.clone()).await {
+            if let Err(error) = run(connection, statement.clone()).await
+                // Roles belong to all databases of a server: another one that starts at the
+                // same moment may have done it.
+                && !may_take(connection, user, role).await?
+            {
                 return refused(error, &owner, &statement);
             }
         }

@@ -28,7 +28,7 @@ const SEED: &str = "GENVID_TEST_SEED";
 /// here: a call that has come in has done so after this much less, and simulators tell how
 /// long the oldest one has taken that they have not written down yet.
 const SETTLED: Duration = Duration::from_secs(150);
-const COME_IN: Duration = Duration::from_secs(12);
+const COME_IN: Duration = Duration::from_secs(20);
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use genvid_testkit::{InvoiceCall, Vendor};
+use genvid_testkit::{Handle, InvoiceCall, Seen, Vendor};
 use serde_json::{Value, json};
 
 use super::{all_attempts, client::Client, list, text, until, world::World};
@@ -38,7 +38,8 @@ impl World {
         }
         self.check_books().await;
         for vendor in Vendor::ALL {
-            check_invoice(vendor, &self.vendor(vendor).invoice().calls, &jobs);
+            let handle = self.vendor(vendor);
+            check_invoice(vendor, &handle.invoice().calls, &jobs, &handle);
         }
         until("no instance is left", || async {
             let health = self.health().await;
@@ -151,7 +152,18 @@ fn check_rest(job: &Value) {
     }
 }
 
-fn check_invoice(vendor: Vendor, calls: &[InvoiceCall], jobs: &[Value]) {
+/// How often a route was answered how.
+fn answers(requests: &[Seen]) -> BTreeMap<(&str, Option<u16>), usize> {
+    let mut answers = BTreeMap::new();
+    for request in requests {
+        *answers
+            .entry((request.route.as_str(), request.status))
+            .or_default() += 1;
+    }
+    answers
+}
+
+fn check_invoice(vendor: Vendor, calls: &[InvoiceCall], jobs: &[Value], handle: &Handle) {
     let attempts: BTreeMap<&str, &Value> = jobs
         .iter()
         .flat_map(all_attempts)
@@ -165,12 +177,14 @@ fn check_invoice(vendor: Vendor, calls: &[InvoiceCall], jobs: &[Value]) {
     assert!(
         charged <= started.len() && started.len() <= charged + unknown,
         "{vendor} started {} works; the rows say {charged} charged and {unknown} unknown. Not \
-         charged: {:#?}",
+         charged: {:#?}; troubles: {:#?}; answers: {:#?}",
         started.len(),
         attempts
             .values()
             .filter(|attempt| attempt["charge"] != "CHARGED")
             .collect::<Vec<_>>(),
+        handle.troubles(),
+        answers(&handle.requests()),
     );
     // ElevenLabs takes no name for a request.
     if vendor == Vendor::ElevenLabs {

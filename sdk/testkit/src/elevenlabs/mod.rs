@@ -31,6 +31,12 @@ impl ElevenLabs {
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Credits of a speech that was not made.
+    fn give_back(&self, credits: u64) {
+        let mut store = self.store();
+        store.characters = store.characters.saturating_sub(credits);
+    }
 }
 
 impl Face for ElevenLabs {

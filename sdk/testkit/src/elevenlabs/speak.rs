@@ -156,14 +156,6 @@ async fn speak(
         before
     };
     let item_id = desk.token(20);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "texts are far shorter than 2^52"
-    )]
-    let units = characters as f64;
-    let billed = InvoiceCall::billed(&call.route, &item_id, "speech", units, credits * 100);
-    call.book(desk, billed);
-
     let speech = Speech {
         text: wish.text.clone(),
         speed: wish.speed,
@@ -174,9 +166,18 @@ async fn speak(
         tokio::time::sleep(desk.profile().speak),
     );
     let path = path.map_err(|error| {
-        tracing::error!(%error, "a speech was not made");
+        elevenlabs.give_back(credits);
+        desk.trouble("a speech was not made", &error);
         elevenlabs.refusal(Class::InternalError)
     })?;
+    // Billed and in the history at once: whoever pays for a speech finds it there.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "texts are far shorter than 2^52"
+    )]
+    let units = characters as f64;
+    let billed = InvoiceCall::billed(&call.route, &item_id, "speech", units, credits * 100);
+    call.book(desk, billed);
     let timeline = speech.timeline();
     if wish.logged {
         elevenlabs.store().history.push(Arc::new(history::Item {
@@ -237,7 +238,7 @@ fn with_head(mut response: Response, head: &[(&'static str, String)]) -> Respons
 async fn bytes_of(elevenlabs: &ElevenLabs, path: &std::path::Path) -> Result<Bytes, Refusal> {
     let read = tokio::fs::read(path).await;
     read.map(Bytes::from).map_err(|error| {
-        tracing::error!(%error, "a speech was not read");
+        elevenlabs.desk.trouble("a speech was not read", &error);
         elevenlabs.refusal(Class::InternalError)
     })
 }

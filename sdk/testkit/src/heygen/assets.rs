@@ -55,7 +55,7 @@ pub(super) async fn upload(State(heygen): State<Arc<HeyGen>>, mut form: Multipar
         let extension = mime.rsplit_once('/').map_or("bin", |(_, kind)| kind);
         let kept = heygen.desk.studio.keep(&bytes, extension).await;
         let path = kept.map_err(|error| {
-            tracing::error!(%error, "an asset was not kept");
+            heygen.desk.trouble("an asset was not kept", &error);
             heygen.refusal(Class::InternalError)
         })?;
         let id = format!("ast_{}", heygen.desk.token(20));

@@ -202,7 +202,7 @@ pub(super) async fn preview(
     match made {
         Ok((path, mime)) => file(&path, mime, &call.headers).await,
         Err(error) => {
-            tracing::error!(%error, "a preview was not made");
+            heygen.desk.trouble("a preview was not made", &error);
             heygen.refusal(Class::InternalError).into_response()
         }
     }

@@ -255,7 +255,7 @@ pub(super) async fn media(
     match made {
         Ok((path, mime)) => file(&path, mime, &call.headers).await,
         Err(error) => {
-            tracing::error!(%error, "a film was not made");
+            heygen.desk.trouble("a film was not made", &error);
             heygen.refusal(Class::InternalError).into_response()
         }
     }

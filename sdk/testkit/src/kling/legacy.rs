@@ -204,7 +204,7 @@ pub(super) async fn sound(
     }
     let studio = &kling.desk.studio;
     let path = studio.keep(&bytes, "sound").await.map_err(|error| {
-        tracing::error!(%error, "a sound was not kept");
+        kling.desk.trouble("a sound was not kept", &error);
         Refusal::new(500, "5000", "server internal error")
     })?;
     match studio.probe(&path).await {

@@ -36,7 +36,7 @@ pub(super) async fn picture(kling: &Kling, source: &str) -> Result<(PathBuf, (u3
     }
     let kept = kling.desk.studio.keep(&bytes, picture.extension).await;
     let path = kept.map_err(|error| {
-        tracing::error!(%error, "a picture was not kept");
+        kling.desk.trouble("a picture was not kept", &error);
         Refusal::new(500, "5000", "server internal error")
     })?;
     Ok((path, (width, height)))

@@ -284,7 +284,7 @@ pub(super) async fn media(
     match kling.desk.studio.film(&task.film).await {
         Ok(path) => file(&path, task.film.mime(), &call.headers).await,
         Err(error) => {
-            tracing::error!(%error, "a film was not made");
+            kling.desk.trouble("a film was not made", &error);
             kling.refusal(Class::InternalError).into_response()
         }
     }

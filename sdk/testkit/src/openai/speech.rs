@@ -82,7 +82,7 @@ pub(super) async fn create(
     match path {
         Ok(path) => Ok(file(&path, format.mime, &axum::http::HeaderMap::new()).await),
         Err(error) => {
-            tracing::error!(%error, "a speech was not made");
+            desk.trouble("a speech was not made", &error);
             Err(openai.refusal(Class::InternalError))
         }
     }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod demo;
+mod files;
 mod plugin;
 mod ready;
 mod serve;
@@ -165,6 +166,7 @@ struct Simulate {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    files::open_as_many_as_allowed();
     // Only one provider is compiled in; naming it keeps that a choice.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()

@@ -215,6 +215,31 @@ async fn simulators_run_alone() {
     stop(child).await;
 }
 
+/// The usual soft limit of open files is for programs of another time.
+#[tokio::test]
+async fn it_opens_as_many_files_as_it_may() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let folder = tempfile::tempdir().expect("a folder");
+    let granted = getrlimit(Resource::Nofile);
+    // Each test is a process of its own; what it starts inherits this.
+    let low = Rlimit {
+        current: Some(200),
+        ..granted
+    };
+    setrlimit(Resource::Nofile, low).expect("less is always allowed");
+    let (child, _) = ready(folder.path(), &["simulate", "--speed", "instant"]).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    let limits = limits.expect("the process runs");
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = files.and_then(|line| line.split_whitespace().nth(3));
+    let soft: u64 = soft.expect("a limit").parse().expect("a number");
+    let most = granted.maximum.map_or(1 << 20, |most| most.min(1 << 20));
+    assert_eq!(soft, most, "{limits}");
+    stop(child).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_development_server_runs_by_itself() {
     let world = Setup::default().start_vendors().await;

@@ -28,6 +28,7 @@ mod realtime;
 mod refusals;
 mod repeats;
 mod sandbox;
+mod seeds;
 mod stops;
 mod support;
 mod tenancy;

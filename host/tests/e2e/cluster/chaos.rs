@@ -9,9 +9,12 @@ use tokio::sync::watch;
 
 use super::{
     Cluster,
-    crowd::wishes,
     deaths::{crowd, doors},
-    pause, quick, random,
+    quick,
+};
+use crate::support::{
+    crowd::wishes,
+    seed::{pause, random},
 };
 
 const JOBS: usize = 150;

@@ -7,10 +7,10 @@ use futures::StreamExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
-use super::{
-    Cluster, Role,
+use super::{Cluster, Role, quick};
+use crate::support::{
     crowd::{Doors, Wish, wishes},
-    pause, quick, random,
+    seed::{pause, random},
 };
 
 /// Jobs.

@@ -3,7 +3,6 @@
 
 mod chaos;
 mod clocks;
-mod crowd;
 mod deaths;
 mod fairness;
 mod nodes;
@@ -12,17 +11,15 @@ mod redis;
 use std::time::Duration;
 
 use genvid_testkit::Vendor;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::rngs::StdRng;
 
 use crate::support::{
     client::Client,
     database::Database,
+    seed::pause,
     server::{Launch, Server, free_port},
     world::{Setup, World},
 };
-
-/// Repeats the run of this seed; without it each run has another.
-const SEED: &str = "GENVID_TEST_SEED";
 
 /// Vendors are given this long before an empty look-up counts as proof. Nobody waits for it
 /// here: a call that has come in has done so after this much less, and simulators tell how
@@ -182,22 +179,6 @@ impl Node {
         }
         panic!("a node does not start: {said}");
     }
-}
-
-/// A seed that the environment gives, or a new one; printed, and shown when a test fails.
-fn random() -> StdRng {
-    let seed = match std::env::var(SEED) {
-        Ok(text) => text.parse().expect("GENVID_TEST_SEED is a number"),
-        Err(_) => rand::random::<u64>(),
-    };
-    println!("{SEED}={seed}");
-    StdRng::seed_from_u64(seed)
-}
-
-/// A wait of up to so many milliseconds.
-async fn pause(random: &mut StdRng, milliseconds: std::ops::Range<u64>) {
-    let wait = random.random_range(milliseconds);
-    tokio::time::sleep(Duration::from_millis(wait)).await;
 }
 
 /// Quick vendors with many slots: what is tested is the cluster.

@@ -7,11 +7,14 @@ use tokio::sync::watch;
 
 use super::{
     Cluster,
-    crowd::wishes,
     deaths::{crowd, doors},
-    pause, quick, random,
+    quick,
 };
-use crate::support::until;
+use crate::support::{
+    crowd::wishes,
+    seed::{pause, random},
+    until,
+};
 
 const JOBS: usize = 120;
 const FILMS: usize = 4;

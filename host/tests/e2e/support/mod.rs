@@ -2,12 +2,14 @@
 
 pub(crate) mod audit;
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod live;
 pub(crate) mod outside;
 pub(crate) mod plugins;
 pub(crate) mod receiver;
+pub(crate) mod seed;
 pub(crate) mod server;
 pub(crate) mod world;
 

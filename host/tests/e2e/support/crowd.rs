@@ -1,4 +1,4 @@
-//! Clients that send jobs and follow them while nodes die under their hands.
+//! Clients that send jobs and follow them while servers die under their hands.
 
 use std::{
     sync::Arc,
@@ -8,7 +8,7 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::support::{
+use super::{
     client::{Client, document},
     live::{Live, Said},
 };
@@ -20,16 +20,16 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 /// The doors of a cluster; any of them may be shut at any time.
 #[derive(Clone)]
-pub(super) struct Doors {
+pub(crate) struct Doors {
     clients: Arc<Vec<(String, Client)>>,
     token: String,
 }
 
 /// What a client wants: the mutation and its input.
-pub(super) type Wish = (&'static str, Value);
+pub(crate) type Wish = (&'static str, Value);
 
 impl Doors {
-    pub(super) fn new(urls: Vec<String>, token: &str) -> Self {
+    pub(crate) fn new(urls: Vec<String>, token: &str) -> Self {
         let clients = urls
             .into_iter()
             .map(|url| {
@@ -49,7 +49,7 @@ impl Doors {
 
     /// Sends a wish until somebody has taken it: the key makes the repetition harmless. The
     /// job's id.
-    pub(super) async fn insist(&self, (name, input): Wish, seed: u64) -> String {
+    pub(crate) async fn insist(&self, (name, input): Wish, seed: u64) -> String {
         let mut random = StdRng::seed_from_u64(seed);
         let began = Instant::now();
         let mut last = String::new();
@@ -76,7 +76,7 @@ impl Doors {
 
     /// Follows a job to its end over sockets that break, and that it breaks itself, each time
     /// at any door; every event as it was told.
-    pub(super) async fn follow(&self, job: &str, seed: u64) -> Vec<Value> {
+    pub(crate) async fn follow(&self, job: &str, seed: u64) -> Vec<Value> {
         let mut random = StdRng::seed_from_u64(seed);
         let began = Instant::now();
         let mut seen: Vec<Value> = Vec::new();
@@ -108,7 +108,7 @@ impl Doors {
     }
 
     /// Waits until a job is over, one way or another; its status.
-    pub(super) async fn over(&self, job: &str, seed: u64) -> String {
+    pub(crate) async fn over(&self, job: &str, seed: u64) -> String {
         const STATUS: &str = "query($id: ID!) { job(id: $id) { status } }";
         let mut random = StdRng::seed_from_u64(seed);
         let began = Instant::now();
@@ -122,7 +122,10 @@ impl Doors {
                 Some("SUCCEEDED" | "FAILED" | "CANCELED" | "UNCONFIRMED") => {
                     return status.unwrap_or_default();
                 }
-                _ => assert!(began.elapsed() < PATIENCE, "{job} does not end: {status:?}"),
+                _ if began.elapsed() > PATIENCE => {
+                    panic!("{job} does not end: {:#}", client.job(job).await)
+                }
+                _ => {}
             }
             let wait = random.random_range(200..600);
             tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -131,13 +134,13 @@ impl Doors {
 }
 
 /// Number of an event.
-pub(super) fn number(event: &Value) -> i64 {
+pub(crate) fn number(event: &Value) -> i64 {
     event["seq"].as_i64().expect("a number")
 }
 
 /// So many wishes of all kinds, mostly those that cost little work. No two texts are the
 /// same: ElevenLabs takes no name for a call.
-pub(super) fn wishes(count: usize, films: usize, project: &str) -> Vec<Wish> {
+pub(crate) fn wishes(count: usize, films: usize, project: &str) -> Vec<Wish> {
     (0..count)
         .map(|index| {
             let key = format!("crowd-{index}");

@@ -1,15 +1,16 @@
-// Webhooks as their receivers verify them: by the library of Standard Webhooks, and by the example of the documentation.
+// Webhooks as their receivers verify them: by the libraries of Standard Webhooks, and by the example of the documentation.
 //
 //   node webhooks.mjs URL --token TOKEN
 //
 // The server must take http addresses of this host, as `genvid dev` does. The last line is "N passed, N failed".
 
+import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Webhook } from 'standardwebhooks';
 import { settings, report } from './settings.mjs';
 
@@ -71,9 +72,24 @@ function refuses(what, verify) {
   if (taken) throw new Error(`${what} is taken`);
 }
 
+const SCRIPT = fileURLToPath(new URL('verify.py', import.meta.url));
+
+/** What a receiver in Python makes of it. */
+function python(secret, { headers, body }) {
+  const input = JSON.stringify({ secret, headers, body: body.toString('base64') });
+  const { status, stdout, stderr } = spawnSync('python3', [SCRIPT], { input, encoding: 'utf8' });
+  // Only the library's own refusal is one: anything else means that nothing was verified.
+  if (status !== 0 && !stderr.includes('WebhookVerificationError')) {
+    results.push({ name: 'the library of PyPI runs', problem: stderr });
+  }
+  if (status !== 0) throw new Error(stderr);
+  return JSON.parse(stdout);
+}
+
 const { verify } = await example();
 const verifiers = {
-  'the library': (secret, { headers, body }) => new Webhook(secret).verify(body, headers),
+  'the library of npm': (secret, { headers, body }) => new Webhook(secret).verify(body, headers),
+  'the library of PyPI': python,
   'the example': (secret, { headers, body }) => verify(secret, headers, body),
 };
 const results = [];

@@ -46,7 +46,9 @@ pub(crate) fn run(root: &Path, binary: &Path) -> anyhow::Result<Tally> {
             .current_dir(&folder)
             .env("GENVID_URL", &server.ready.graphql)
             .env("GENVID_TOKEN", &server.ready.token)
-            .env("GENVID_DOCUMENTS", &documents);
+            .env("GENVID_DOCUMENTS", &documents)
+            // Where the set-up puts the verifier from PyPI.
+            .env("PYTHONPATH", root.join("target/tools/standardwebhooks"));
         let (success, output) = followed(&mut node)?;
         let counted = plain_result(&output);
         if counted.is_none() {

@@ -43,8 +43,19 @@ const FONTS: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
-/// An S3 server that tests talk to: its packages, as PyPI has them.
-const MOTO: [&str; 3] = ["moto[s3]==5.2.5", "flask==3.1.2", "flask-cors==6.0.1"];
+/// Packages of PyPI, each folder of `target/tools` with what it holds and what for.
+const PYPI_FOLDERS: [(&str, &[&str], &str); 2] = [
+    (
+        "moto",
+        &["moto[s3]==5.2.5", "flask==3.1.2", "flask-cors==6.0.1"],
+        "an S3 server for tests",
+    ),
+    (
+        "standardwebhooks",
+        &["standardwebhooks==1.1.0"],
+        "verifies our webhooks as receivers in Python do",
+    ),
+];
 
 /// Where the npm packages are that the repository uses, and what for.
 const NPM_FOLDERS: [(&str, Extent, &str); 2] = [
@@ -78,7 +89,9 @@ pub(crate) fn run(root: &Path, extent: Extent) -> anyhow::Result<()> {
     npm(root, extent)?;
     if extent == Extent::All {
         NEXTEST.ensure(root)?;
-        moto(root)?;
+        for (folder, packages, why) in PYPI_FOLDERS {
+            pypi(root, folder, packages, why)?;
+        }
     }
     Ok(())
 }
@@ -183,7 +196,7 @@ fn servers(root: &Path) -> Vec<Missing> {
     if !has_pip(root) {
         missing.push(Missing {
             packages: vec!["python3-pip"],
-            why: "an S3 server for tests comes from PyPI".to_owned(),
+            why: "an S3 server and a verifier for tests come from PyPI".to_owned(),
         });
     }
     missing
@@ -196,22 +209,22 @@ fn has_pip(root: &Path) -> bool {
         .is_ok_and(|told| told.status.success())
 }
 
-/// Installs moto into `target/tools/moto`, where the tests look for it.
-fn moto(root: &Path) -> anyhow::Result<()> {
-    let folder = root.join("target/tools/moto");
-    let wanted = MOTO.join(" ");
+/// Installs packages into a folder of their own, where the tests look for them.
+fn pypi(root: &Path, name: &str, packages: &[&str], why: &str) -> anyhow::Result<()> {
+    let folder = root.join("target/tools").join(name);
+    let wanted = packages.join(" ");
     let mark = folder.join(".installed");
     if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
     say(&format!(
-        "installing {wanted} into target/tools/moto: an S3 server for tests"
+        "installing {wanted} into target/tools/{name}: {why}"
     ));
     must_succeed(
         command(root, "python3")
             .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
             .arg(&folder)
-            .args(MOTO)
+            .args(packages)
             .env("PIP_ROOT_USER_ACTION", "ignore"),
     )?;
     std::fs::write(&mark, &wanted)?;

@@ -10,6 +10,7 @@
 #[path = "../backend/mod.rs"]
 mod backend;
 mod callbacks;
+mod circuits;
 mod cluster;
 mod commands;
 mod credits;

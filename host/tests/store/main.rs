@@ -9,6 +9,7 @@ mod bench;
 mod accepting;
 mod accounts;
 mod callbacks;
+mod circuits;
 mod claims;
 mod deciding;
 mod events;
@@ -52,6 +53,11 @@ contract! {
     accounts::a_fact_of_the_installation_is_settled_once,
     callbacks::a_delivery_is_kept_once,
     callbacks::an_open_attempt_is_found_by_reference_or_task,
+    circuits::failures_count_whichever_node_sees_them,
+    circuits::of_many_who_ask_one_makes_the_trial,
+    circuits::a_node_hears_of_it_from_the_rows,
+    circuits::what_works_writes_nothing,
+    circuits::outcomes_are_of_what_came_to_an_end,
     claims::each_due_step_is_claimed_once,
     claims::what_is_not_due_is_left,
     claims::the_oldest_come_first,

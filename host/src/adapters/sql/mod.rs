@@ -5,6 +5,7 @@
 mod accept;
 mod accounts;
 mod audit;
+mod circuits;
 mod clock;
 mod database;
 mod dialect;

@@ -28,7 +28,7 @@ use crate::{
     ids::{AttemptId, UserId},
     jobs::model::StoredFile,
     media::{JobAssets, StoreError},
-    providers::{Catalog, Lookup, Registry, Slot},
+    providers::{Catalog, Health, Lookup, Registry, Slot},
     time::{self, Timestamp},
 };
 
@@ -167,6 +167,8 @@ pub struct Advance {
     pub registry: Registry,
     /// What they offer.
     pub catalog: Catalog,
+    /// How they do.
+    pub health: Health,
     /// Where files go.
     pub blobs: Arc<dyn BlobStore>,
     /// Who composes films.

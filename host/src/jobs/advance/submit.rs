@@ -26,14 +26,33 @@ use crate::{
         requests::{self, Materials, PaidRequest},
         store::JobChange,
     },
-    providers::{ItemKind, Need, Provider, Route, RuledOut, VideoNeed},
-    time,
+    providers::{Code, ItemKind, Look, Need, Provider, Route, RuledOut, VideoNeed},
+    time::{self, Timestamp},
 };
 
 /// How often text that is being written is put into the log.
 const TEXT_EVERY: Duration = Duration::from_millis(150);
 /// Wait for a slot when the vendor does not say how long.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
+
+/// How much later than they could those go on who waited for the same provider, at most.
+const SPREAD_MS: u64 = 500;
+
+/// Who is to be called.
+struct Choice {
+    provider: String,
+    /// The call is to find out whether the provider works again.
+    trial: bool,
+    /// Who would have been called, were it not left alone.
+    instead_of: Option<String>,
+}
+
+enum Chosen {
+    One(Choice),
+    /// All are left alone: the one that may be asked soonest, when, and why not now.
+    Later(String, Timestamp, String),
+    Nobody,
+}
 
 impl Advance {
     pub(super) async fn submit(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
@@ -48,14 +67,19 @@ impl Advance {
             return self.accepted(held, open, task).await;
         }
         let route = self.route(held, work);
-        let chosen = held
-            .step
-            .provider
-            .clone()
-            .filter(|id| route.candidates.contains(id));
-        let Some(id) = chosen.or_else(|| untried(&route, &held.step, work, None)) else {
-            let failure = nobody(&route, &held.step, work);
-            return self.fail(held, failure, None, Vec::new()).await;
+        let Choice {
+            provider: id,
+            trial,
+            instead_of,
+        } = match self.choose(&route, held, work) {
+            Chosen::One(choice) => choice,
+            Chosen::Later(provider, until, why) => {
+                return self.leave_alone(held, provider, until, &why).await;
+            }
+            Chosen::Nobody => {
+                let failure = nobody(&route, &held.step, work);
+                return self.fail(held, failure, None, Vec::new()).await;
+            }
         };
         let Some(provider) = self.registry.find(&id) else {
             // Removed in this instant: the next look at the route knows.
@@ -66,6 +90,7 @@ impl Advance {
             held.slot = None;
             return Ok(Turn::Slot(id));
         }
+        let lane = plan::lane(&provider, held.step.kind, &work.job.input);
         let request = match self.request(held, work, &provider).await {
             Ok(request) => request,
             Err((failure, then)) => {
@@ -79,8 +104,18 @@ impl Advance {
             max_credits: self.most_at(held, work, &provider).unwrap_or(0),
             ..new_attempt(held, work, &provider, &stored)
         };
+        if trial && let Look::Wait(until, why) = self.health.enter(&provider, &lane).await? {
+            tracing::debug!(job = %held.step.job, %until, "somebody else makes the trial");
+            return self.leave_alone(held, id, until, &why).await;
+        }
 
         let mut events = Vec::new();
+        if let Some(other) = instead_of {
+            events.push(
+                about(held.step.kind, EventType::StepFailedOver)
+                    .saying(format!("{other} is left alone for now. Going on with {id}")),
+            );
+        }
         if work.job.status == JobStatus::Queued {
             events.push(NewEvent::job(EventType::JobStarted));
         }
@@ -145,8 +180,104 @@ impl Advance {
             failure = outcome.result.as_ref().err().map(tracing::field::display),
             "submitted"
         );
+        if let Some(sign) = decide::judge_health(&outcome)
+            && let Err(error) = self.health.tell(&lane, sign).await
+        {
+            // The next failure says the same.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "how a provider does could not be written down"
+            );
+        }
         self.conclude(held, work, attempt, decide::judge_submission(&outcome))
             .await
+    }
+
+    /// Who is to be called: who has the step, or else who had no try yet, as far as they are
+    /// not left alone for now.
+    fn choose(&self, route: &Route, held: &Held, work: &Work) -> Chosen {
+        let step = &held.step;
+        let own = step
+            .provider
+            .as_ref()
+            .filter(|id| route.candidates.contains(id));
+        let others = untried(route, step, work, None);
+        let mut soonest: Option<(String, Timestamp, String)> = None;
+        let mut first = None;
+        for id in own.into_iter().chain(others.filter(|id| own != Some(*id))) {
+            first = first.or(Some(id));
+            // One that was removed in this instant is found to be so later.
+            let look = self.registry.find(id).map_or(Look::Free, |provider| {
+                self.health
+                    .look(&plan::lane(&provider, step.kind, &work.job.input))
+            });
+            match look {
+                Look::Free | Look::Trial => {
+                    return Chosen::One(Choice {
+                        provider: id.clone(),
+                        trial: look == Look::Trial,
+                        instead_of: first.filter(|first| *first != id).cloned(),
+                    });
+                }
+                Look::Wait(until, why) => {
+                    if soonest
+                        .as_ref()
+                        .is_none_or(|(_, sooner, _)| until < *sooner)
+                    {
+                        soonest = Some((id.clone(), until, why));
+                    }
+                }
+            }
+        }
+        match soonest {
+            Some((provider, until, why)) => Chosen::Later(provider, until, why),
+            None => Chosen::Nobody,
+        }
+    }
+
+    /// The step waits: all who could make it are left alone for now. That is no try.
+    async fn leave_alone(
+        &self,
+        held: &mut Held,
+        provider: String,
+        until: Timestamp,
+        why: &str,
+    ) -> Result<Turn, sql::Error> {
+        held.slot = None;
+        // Not all at once: one of them makes the trial.
+        let spread = Duration::from_millis(rand::random_range(0..SPREAD_MS));
+        let due = until.after(spread).min(held.deadline);
+        let failure = Failure::new(
+            FailureCode::ProviderUnavailable,
+            format!("{provider} is left alone until it works again. {why}"),
+        );
+        if held.step.error.as_ref() == Some(&failure) && held.step.due_at >= Some(due) {
+            return Ok(Turn::Wait(due));
+        }
+        let mut events = Vec::new();
+        if held.step.error.as_ref() != Some(&failure) {
+            events.push(
+                about(held.step.kind, EventType::StepRetrying).saying(failure.message.as_str()),
+            );
+        }
+        let step = Step {
+            error: Some(failure),
+            due_at: Some(due),
+            ..held.step.clone()
+        };
+        let draft = Draft {
+            events,
+            ..Draft::default()
+        };
+        Ok(match self.write(held, step, draft).await? {
+            Written::Lost => Turn::Gone,
+            Written::Done {
+                cancel_requested: true,
+            } => Turn::Again,
+            Written::Done {
+                cancel_requested: false,
+            } => Turn::Wait(due),
+        })
     }
 
     /// Writes what a submission came to.
@@ -288,7 +419,9 @@ impl Advance {
             }
             None => {
                 let route = self.route(held, work);
-                let next = untried(&route, &held.step, work, Some(&attempt.provider));
+                let next = untried(&route, &held.step, work, Some(&attempt.provider))
+                    .next()
+                    .cloned();
                 let Some(next) = next else {
                     return self.fail(held, failure, Some(attempt), events).await;
                 };
@@ -377,6 +510,13 @@ impl Advance {
             video,
         });
         self.keep_to_quote(held, work, &mut route);
+        let known = plan::Known {
+            registry: &self.registry,
+            health: &self.health,
+            settings: &self.settings,
+        };
+        let written = materials.script.map(|script| script.text.as_str());
+        known.rank(&mut route, held.step.kind, &work.job.input, written, prefer);
         route
     }
 
@@ -392,6 +532,7 @@ impl Advance {
             .ruled_out
             .extend(dear.into_iter().map(|provider| RuledOut {
                 provider,
+                code: Code::BeyondQuote,
                 reason: "would cost more credits than were quoted".to_owned(),
             }));
     }
@@ -591,19 +732,23 @@ impl Advance {
     }
 }
 
-/// The first candidate that has had no attempt in this round. `refused` has had one that
-/// `work` may not know yet.
-fn untried(route: &Route, step: &Step, work: &Work, refused: Option<&str>) -> Option<String> {
+/// The candidates that have had no attempt in this round. `refused` has had one that `work` may
+/// not know yet.
+fn untried<'a>(
+    route: &'a Route,
+    step: &'a Step,
+    work: &'a Work,
+    refused: Option<&'a str>,
+) -> impl Iterator<Item = &'a String> {
     route
         .candidates
         .iter()
-        .filter(|id| refused != Some(id.as_str()))
-        .find(|id| {
+        .filter(move |id| refused != Some(id.as_str()))
+        .filter(move |id| {
             !work
                 .attempts_of(step)
                 .any(|old| old.round == step.round && old.provider == **id)
         })
-        .cloned()
 }
 
 fn nobody(route: &Route, step: &Step, work: &Work) -> Failure {
@@ -659,6 +804,7 @@ fn new_attempt(
         provider: provider.id().to_owned(),
         plugin_version: provider.manifest().version.clone(),
         plugin_digest: provider.plugin.digest().to_owned(),
+        model: plan::model_at(provider, held.step.kind, &work.job.input).map(str::to_owned),
         status: AttemptStatus::Submitting,
         counts: true,
         charge: Charge::Unknown,

@@ -94,7 +94,8 @@ impl Nodes {
         }
         let heard = remote.as_ref().map(|remote| remote.reach());
         let (reach, alone) = watch::channel(Reach::default());
-        let catching_up = (role.answers() && !database.is_embedded()).then(|| {
+        // With an embedded database too: operators' commands write events beside this process.
+        let catching_up = role.answers().then(|| {
             let reach = heard.clone().unwrap_or(alone);
             tokio::spawn(catch_up(database.clone(), bus.clone(), reach))
         });

@@ -29,6 +29,7 @@ mod realtime;
 mod refusals;
 mod repeats;
 mod sandbox;
+mod settling;
 mod stops;
 mod support;
 mod tenancy;

@@ -21,6 +21,7 @@ mod quotes;
 mod reading;
 mod removals;
 mod security;
+mod settling;
 mod uploads;
 mod webhooks;
 mod working;
@@ -113,6 +114,11 @@ contract! {
     removals::a_job_that_is_accepted_while_its_project_goes_is_discarded,
     removals::a_removal_belongs_to_one_node_and_is_repeated,
     removals::a_chore_belongs_to_one_node,
+    settling::what_was_not_charged_is_tried_again,
+    settling::a_task_that_was_found_goes_on,
+    settling::what_was_charged_for_nothing_costs_the_owner_nothing,
+    settling::what_is_being_looked_up_is_left_to_the_server,
+    settling::of_all_who_settle_at_once_one_does,
     uploads::a_strangers_upload_is_as_good_as_missing,
     uploads::of_many_at_once_so_many_are_open,
     uploads::an_upload_is_settled_once,

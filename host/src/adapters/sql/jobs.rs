@@ -297,7 +297,7 @@ fn pixels(row: &Row, column: &str) -> Result<Option<u32>, Error> {
     Ok(stored.and_then(|pixels| u32::try_from(pixels).ok()))
 }
 
-fn optional_failure(failure: Option<&Failure>) -> Result<Option<Json>, Error> {
+pub(super) fn optional_failure(failure: Option<&Failure>) -> Result<Option<Json>, Error> {
     failure.map(to_json).transpose()
 }
 
@@ -395,7 +395,10 @@ async fn write_step(
     Ok(written > 0)
 }
 
-async fn write_attempt(connection: &mut Connection, attempt: &Attempt) -> Result<(), Error> {
+pub(super) async fn write_attempt(
+    connection: &mut Connection,
+    attempt: &Attempt,
+) -> Result<(), Error> {
     query(
         "INSERT INTO attempts (id, step_id, job_id, number, round, provider, plugin_version, \
          plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \

@@ -25,6 +25,7 @@ mod quotes;
 mod removals;
 mod roles;
 mod rows;
+mod settling;
 mod uploads;
 mod values;
 mod webhooks;

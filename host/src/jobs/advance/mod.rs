@@ -4,6 +4,7 @@
 //! transaction that names the lease's fencing token. A process may die between any two
 //! lines: the next one finds the rows and goes on from there.
 
+mod choose;
 mod deliver;
 mod finish;
 mod poll;

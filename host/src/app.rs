@@ -35,7 +35,7 @@ use crate::{
     jobs::{self, advance::Advance},
     media::{Links, Retention, Sweep},
     projects,
-    providers::Catalog,
+    providers::{Catalog, Health, Rules},
     uploads, webhooks,
     worker::{Gauge, Worker},
 };
@@ -83,6 +83,8 @@ impl App {
             nudges,
             inbox,
             installed,
+            health: told,
+            tell_health,
             places,
             pace,
             ties,
@@ -146,6 +148,7 @@ impl App {
                 margin_percent: settings.billing.margin_percent.into(),
                 minimum_credits: settings.billing.minimum_credits.into(),
             },
+            prefer: settings.routing.prefer,
             quote_life: Duration::from_secs(settings.billing.quote_minutes * 60),
             public_url: (!configured.is_empty()).then_some(configured),
         });
@@ -159,6 +162,12 @@ impl App {
             },
         );
         let catalog = Catalog::new(registry.clone());
+        let health = Health::new(
+            database.clone(),
+            rules(&settings.routing),
+            Duration::from_secs(settings.routing.history_hours * 3_600),
+            tell_health,
+        );
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
         let accounts = accounts::Service::new(database.clone());
@@ -168,6 +177,7 @@ impl App {
             bus.clone(),
             projects.clone(),
             registry.clone(),
+            health.clone(),
             Arc::clone(&job_settings),
             lenient,
             nudges.clone(),
@@ -208,6 +218,7 @@ impl App {
                 bus,
                 registry: registry.clone(),
                 catalog: catalog.clone(),
+                health: health.clone(),
                 blobs: Arc::clone(&blobs),
                 studio,
                 settings: job_settings,
@@ -228,6 +239,7 @@ impl App {
                 projects,
                 jobs: jobs.clone(),
                 registry: registry.clone(),
+                health: health.clone(),
                 catalog,
                 links: links.clone(),
                 uploads,
@@ -238,7 +250,7 @@ impl App {
                 introspection: settings.graphql.introspection,
             },
         );
-        let health = http::Health {
+        let doctor = http::Health {
             database: database.clone(),
             registry: registry.clone(),
             runtime,
@@ -246,6 +258,7 @@ impl App {
             reach: ties.reach(),
             role,
         };
+        let kept = registry.clone();
         let router = if role.answers() {
             http::router(http::Parts {
                 executor,
@@ -256,14 +269,15 @@ impl App {
                 links,
                 registry,
                 nudges,
-                health,
+                health: doctor,
             })
         } else {
-            http::health_router(health)
+            http::health_router(doctor)
         };
 
         let (stop, stopping) = watch::channel(false);
         let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
+        tokio::spawn(health.keep(kept, told, stopping.clone()));
         tokio::spawn(keeper.run(installed, stopping.clone()));
         if role.works() {
             let every = Duration::from_secs(settings.billing.expire_seconds);
@@ -321,6 +335,16 @@ impl App {
             Err(_) => tracing::warn!("open connections were cut"),
         }
         Ok(())
+    }
+}
+
+fn rules(routing: &config::Routing) -> Rules {
+    Rules {
+        failures: routing.failures,
+        window: Duration::from_secs(routing.window_minutes * 60),
+        open: Duration::from_secs(routing.open_seconds),
+        longest: Duration::from_secs(routing.open_max_seconds),
+        trial: Duration::from_secs(routing.trial_seconds),
     }
 }
 

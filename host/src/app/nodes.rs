@@ -38,6 +38,10 @@ pub(super) struct Nodes {
     pub(super) inbox: mpsc::UnboundedReceiver<Nudge>,
     /// Notified when somebody tells that what is installed has changed.
     pub(super) installed: Arc<Notify>,
+    /// Notified when somebody tells that a provider does worse or better.
+    pub(super) health: Arc<Notify>,
+    /// Tells others so.
+    pub(super) tell_health: Box<dyn Fn() + Send + Sync>,
     /// The vendors' places, where they are shared.
     pub(super) places: Option<Arc<dyn Places>>,
     /// The vendors' requests per second, likewise.
@@ -65,6 +69,7 @@ impl Nodes {
         let (sender, inbox) = mpsc::unbounded_channel();
         let here = role.works().then_some(sender);
         let installed = Arc::new(Notify::new());
+        let health = Arc::new(Notify::new());
         let mut redis = open(settings, node)?;
         let remote = redis.as_ref().map(Redis::remote);
         let bus = match &remote {
@@ -74,8 +79,10 @@ impl Nodes {
         let mut places = None;
         if let Some(redis) = &mut redis {
             let (worker, plugins) = (here.clone(), Arc::clone(&installed));
+            let circuits = Arc::clone(&health);
             let ear: Ear = Arc::new(move |nudge| match (nudge, &worker) {
                 (Nudge::Plugins, _) => plugins.notify_one(),
+                (Nudge::Health, _) => circuits.notify_one(),
                 (nudge, Some(worker)) => {
                     // Fails only while the worker goes away.
                     let _ = worker.send(nudge);
@@ -87,15 +94,23 @@ impl Nodes {
         }
         let heard = remote.as_ref().map(|remote| remote.reach());
         let (reach, alone) = watch::channel(Reach::default());
-        let catching_up = (role.answers() && !database.is_embedded()).then(|| {
+        // With an embedded database too: operators' commands write events beside this process.
+        let catching_up = role.answers().then(|| {
             let reach = heard.clone().unwrap_or(alone);
             tokio::spawn(catch_up(database.clone(), bus.clone(), reach))
         });
+        let elsewhere = remote.clone();
         Ok(Self {
             bus,
             nudges: Nudges::new(here, remote),
             inbox,
             installed,
+            health,
+            tell_health: Box::new(move || {
+                if let Some(remote) = &elsewhere {
+                    remote.nudge(Nudge::Health);
+                }
+            }),
             places,
             pace: redis.as_ref().map(Redis::pace),
             ties: Ties {

@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
     Data, Database, Development, Graphql, Jobs, Log, LogFormat, Media, MediaStore, Plugins,
-    Provider, Redis, Role, S3, Server, Settings,
+    Provider, Redis, Role, Routing, S3, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::providers::Prefer;
+
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
@@ -22,6 +24,8 @@ pub struct Settings {
     pub jobs: Jobs,
     /// What things cost.
     pub billing: Billing,
+    /// Who is asked, and who is left alone.
+    pub routing: Routing,
     /// Files and films.
     pub media: Media,
     /// Where plugins are.
@@ -159,6 +163,25 @@ pub struct Jobs {
     pub unconfirmed_minutes: u64,
     /// How long a task is followed whose job is over.
     pub settle_hours: u64,
+}
+
+/// Who is asked, and who is left alone.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Routing {
+    /// Who is tried first.
+    pub prefer: Prefer,
+    /// Failures in a row after which a provider is left alone; 0: never.
+    pub failures: u32,
+    /// Failures that are further apart are not in a row.
+    pub window_minutes: u64,
+    /// How long it is left alone for the first time.
+    pub open_seconds: u64,
+    /// How long at most.
+    pub open_max_seconds: u64,
+    /// How long a trial may take before another one is made.
+    pub trial_seconds: u64,
+    /// How far back is looked at how providers did.
+    pub history_hours: u64,
 }
 
 /// Files and films.

@@ -263,6 +263,54 @@ impl ProviderKind {
     pub(super) const ALL: [Self; 3] = [Self::Script, Self::Voice, Self::Video];
 }
 
+/// Why a provider is not tried first, or not at all.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "providers::Code")]
+pub(super) enum RuledOutCode {
+    /// Another one was asked for.
+    NotAskedFor,
+    /// The request excludes it.
+    Excluded,
+    /// It cannot be used on this server.
+    Disabled,
+    /// It does not offer the language.
+    Language,
+    /// The text is too long for it.
+    TextLength,
+    /// It does not offer the shape of the picture.
+    Aspect,
+    /// It neither speaks itself nor takes what is spoken.
+    Speech,
+    /// It needs a picture.
+    Images,
+    /// It would cost more than was quoted.
+    BeyondQuote,
+    /// It failed lately and is left alone for now; tried later.
+    LeftAlone,
+    /// Something of another one's catalogue was chosen; tried later.
+    NotChosen,
+    /// It costs more; tried later.
+    Dearer,
+    /// It takes longer; tried later.
+    Slower,
+    /// It fails more often; tried later.
+    LessReliable,
+    /// The server's order has others first; tried later.
+    Order,
+}
+
+/// Whether a provider is called.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "providers::CircuitState")]
+pub(super) enum HealthState {
+    /// It is.
+    Closed,
+    /// One call finds out whether it works again; others wait, or go to other providers.
+    HalfOpen,
+    /// It is left alone for a while, because it failed.
+    Open,
+}
+
 /// What a video provider can take as the film's sound.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "manifest::Speech")]

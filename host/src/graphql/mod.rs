@@ -48,7 +48,7 @@ use genvid_transport::Prevalidated;
 
 use crate::{
     accounts, billing, jobs, media, projects,
-    providers::{Catalog, Registry},
+    providers::{Catalog, Health, Registry},
     uploads, webhooks,
 };
 
@@ -65,6 +65,8 @@ pub struct Services {
     pub jobs: jobs::Service,
     /// Who makes them.
     pub registry: Registry,
+    /// How they do.
+    pub health: Health,
     /// What can be chosen.
     pub catalog: Catalog,
     /// Links to results.

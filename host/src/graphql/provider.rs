@@ -8,10 +8,10 @@ use genvid_runtime::{
 
 use super::{
     context,
-    enums::{Aspect, AvatarNeed, PriceUnit, ProviderKind, SpeechSource},
-    scalars::{Json, MicroUsd, Url},
+    enums::{Aspect, AvatarNeed, HealthState, PriceUnit, ProviderKind, SpeechSource},
+    scalars::{DateTime, Json, MicroUsd, Url},
 };
-use crate::providers;
+use crate::providers::{self, Lane};
 
 /// Providers of an installation as they usually are at most; for the cost of a query.
 const PROVIDERS: usize = 10;
@@ -62,6 +62,14 @@ impl Provider {
         self.0.disabled.as_deref()
     }
 
+    /// How it did lately, and whether it is called, for callers who are signed in; else null. Of
+    /// its models, the one that does worst says whether it is called.
+    async fn health(&self, ctx: &Context<'_>) -> Option<ProviderHealth> {
+        context::caller(ctx)?;
+        let health = &context::services(ctx).health;
+        Some(health.standing_of_all(self.0.id()).into())
+    }
+
     /// What it can do.
     async fn capabilities(&self) -> Capabilities {
         Capabilities::of(self.0.manifest())
@@ -95,7 +103,7 @@ impl Provider {
                     .unwrap_or_default()
                     .iter()
                     .map(move |model| ProviderModel {
-                        id: ID::from(&model.id),
+                        lane: Lane::of(self.0.id(), kind.into(), Some(&model.id)),
                         kind,
                         default: model.default,
                     })
@@ -144,15 +152,74 @@ fn offer(manifest: &Manifest, kind: ProviderKind) -> Option<(&[manifest::Model],
     })
 }
 
-/// A model of a provider's.
-#[derive(SimpleObject)]
 pub(super) struct ProviderModel {
-    /// For `options.model`.
-    id: ID,
-    /// What it makes.
+    lane: Lane,
     kind: ProviderKind,
-    /// Is it the one of those who do not choose?
     default: bool,
+}
+
+/// A model of a provider's.
+#[Object]
+impl ProviderModel {
+    /// For `options.model`.
+    async fn id(&self) -> ID {
+        ID::from(&self.lane.model)
+    }
+
+    /// What it makes.
+    async fn kind(&self) -> ProviderKind {
+        self.kind
+    }
+
+    /// Is it the one of those who do not choose?
+    async fn default(&self) -> bool {
+        self.default
+    }
+
+    /// How it did lately, and whether it is called, for callers who are signed in; else null.
+    async fn health(&self, ctx: &Context<'_>) -> Option<ProviderHealth> {
+        context::caller(ctx)?;
+        let health = &context::services(ctx).health;
+        Some(health.standing(&self.lane).into())
+    }
+}
+
+/// How a provider did lately, on all nodes, for all users.
+#[derive(SimpleObject)]
+pub(super) struct ProviderHealth {
+    /// Is it called?
+    state: HealthState,
+    /// When it is tried again; null when it is called as usual.
+    open_until: Option<DateTime>,
+    /// Why it is left alone, in English; else null.
+    reason: Option<String>,
+    /// The part of its attempts that worked, 0 to 1; those that were refused for what they asked
+    /// for are not counted. Null where there were none.
+    success_rate: Option<f64>,
+    /// From the call to the result, in seconds, half of the time at most; null where there was
+    /// no result.
+    p50: Option<f64>,
+    /// From the call to the result, in seconds, nineteen times of twenty at most; null where
+    /// there was no result.
+    p95: Option<f64>,
+    /// How many attempts that is reckoned from, 500 at most.
+    samples: i32,
+}
+
+impl From<providers::Standing> for ProviderHealth {
+    fn from(standing: providers::Standing) -> Self {
+        let measured = &standing.measured;
+        let seconds = |percent| measured.percentile(percent).map(|took| took.as_secs_f64());
+        Self {
+            state: standing.state.into(),
+            open_until: standing.until.map(Into::into),
+            success_rate: measured.success_rate(),
+            p50: seconds(50),
+            p95: seconds(95),
+            samples: i32::try_from(measured.samples).unwrap_or(i32::MAX),
+            reason: standing.reason,
+        }
+    }
 }
 
 /// What one unit costs.

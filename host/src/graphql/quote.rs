@@ -4,7 +4,7 @@ use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::{
     context,
-    enums::{JobKind, StepKind},
+    enums::{JobKind, RuledOutCode, StepKind},
     error::settle,
     job_mutations::{GenerateScriptInput, GenerateVideoInput, GenerateVoiceInput},
     problems::{InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, outcome},
@@ -27,8 +27,8 @@ pub(super) struct Quote {
     max_credits: i64,
     /// The steps that cost something, in order.
     steps: Vec<QuoteStep>,
-    /// How long the steps that cost something take, as measured lately; null where one of them
-    /// was never measured here.
+    /// How long the steps that cost something take, as measured lately; what was never measured
+    /// here counts as its plugin says.
     expected_seconds: Option<ExpectedSeconds>,
     /// Until when a job can be started with it.
     expires_at: DateTime,
@@ -45,8 +45,22 @@ pub(super) struct QuoteStep {
     max_credits: i64,
     /// The providers that could make it, in the order in which they are tried.
     route: Vec<QuoteProvider>,
-    /// The providers that could not.
+    /// The providers that are not tried first, and why: those that come later in `route`, then
+    /// those that could not make it.
     ruled_out: Vec<RuledOutProvider>,
+    /// What of the request the first provider of `route` takes no notice of.
+    warnings: Vec<QuoteWarning>,
+    /// How long the first provider of `route` takes.
+    expected_seconds: Option<ExpectedSeconds>,
+}
+
+/// Something of a request that has no effect, or less than was asked for.
+#[derive(SimpleObject)]
+pub(super) struct QuoteWarning {
+    /// The field of the request.
+    field: String,
+    /// Why, in English.
+    message: String,
 }
 
 /// What a step may cost at one provider.
@@ -60,13 +74,19 @@ pub(super) struct QuoteProvider {
     max_credits: i64,
 }
 
-/// A provider that cannot make a step.
+/// A provider that is not tried first for a step.
 #[derive(SimpleObject)]
 pub(super) struct RuledOutProvider {
     /// The provider.
     provider: ID,
+    /// The model that it would use; null where it has none.
+    model: Option<ID>,
+    /// Why, as a word for programs.
+    code: RuledOutCode,
     /// Why, in English.
-    reason: String,
+    message: String,
+    /// Is it tried after those before it in `route`?
+    tried_later: bool,
 }
 
 /// How long something takes, in seconds.
@@ -76,6 +96,8 @@ pub(super) struct ExpectedSeconds {
     p50: f64,
     /// Nineteen times of twenty at most this long.
     p95: f64,
+    /// Was it measured? Else the plugins say so.
+    measured: bool,
 }
 
 impl From<quote::Quote> for Quote {
@@ -85,9 +107,11 @@ impl From<quote::Quote> for Quote {
             kind: quote.kind.into(),
             min_credits: quote.min_credits(),
             max_credits: quote.max_credits(),
-            expected_seconds: quote
-                .expected_seconds()
-                .map(|(p50, p95)| ExpectedSeconds { p50, p95 }),
+            expected_seconds: quote.expected_seconds().map(|(p50, p95)| ExpectedSeconds {
+                p50,
+                p95,
+                measured: quote.is_measured(),
+            }),
             expires_at: quote.expires_at.into(),
             steps: quote.steps.into_iter().map(Into::into).collect(),
         }
@@ -111,13 +135,29 @@ impl From<quote::QuotedStep> for QuoteStep {
                 })
                 .collect(),
             ruled_out: step
-                .ruled_out
+                .others
                 .into_iter()
-                .map(|(provider, reason)| RuledOutProvider {
-                    provider: provider.into(),
-                    reason,
+                .map(|other| RuledOutProvider {
+                    provider: other.provider.into(),
+                    model: other.model.map(Into::into),
+                    code: other.code.into(),
+                    message: other.message,
+                    tried_later: other.tried,
                 })
                 .collect(),
+            warnings: step
+                .ignored
+                .into_iter()
+                .map(|ignored| QuoteWarning {
+                    field: ignored.field,
+                    message: ignored.message,
+                })
+                .collect(),
+            expected_seconds: step.took.map(|took| ExpectedSeconds {
+                p50: took.p50,
+                p95: took.p95,
+                measured: took.samples > 0,
+            }),
         }
     }
 }

@@ -44,6 +44,13 @@ impl Step {
         self.row.progress
     }
 
+    /// When a provider is called again: after a refusal, or when all that could make it are left
+    /// alone for a while. Null when nothing of that is waited for.
+    async fn retry_at(&self) -> Option<DateTime> {
+        let waits = self.row.status == model::StepStatus::Pending && self.row.error.is_some();
+        self.row.due_at.filter(|_| waits).map(Into::into)
+    }
+
     /// When it began.
     async fn started_at(&self) -> Option<DateTime> {
         self.row.started_at.map(Into::into)
@@ -54,7 +61,7 @@ impl Step {
         self.row.completed_at.map(Into::into)
     }
 
-    /// Why it ended without a result; else null.
+    /// Why it ended without a result, or why it waits; else null.
     async fn error(&self) -> Option<JobError> {
         let failure = self.row.error.clone()?;
         let scope = Scope::Step(Arc::clone(&self.family), self.row.job, self.row.id);

@@ -9,6 +9,7 @@ use genvid_runtime::{
 };
 
 use super::model::{Failure, FailureCode};
+use crate::providers::Sign;
 
 /// Tries of a step at one provider before it goes to the next (the seed's number).
 pub const TRIES: i64 = 3;
@@ -189,6 +190,56 @@ fn failed_after_taking(trace: Trace) -> bool {
             .is_some_and(|status| matches!(status, 400..=499 | 503))
 }
 
+/// What a submission says of whoever was called; nothing where it was not asked, or where it is
+/// not plain whose fault it was. A request at fault is answered by a vendor that works.
+#[must_use]
+pub fn judge_health(outcome: &Outcome<Submission>) -> Option<Sign> {
+    let trace = outcome.trace;
+    let fails = |why: &str| Some(Sign::Fails(why.to_owned()));
+    let failure = match &outcome.result {
+        Ok(_) => return Some(Sign::Works),
+        Err(failure) => failure,
+    };
+    if trace.unanswered {
+        return fails("The provider did not answer.");
+    }
+    if trace.withheld && !trace.sent {
+        return None;
+    }
+    let error = match failure {
+        // Each such attempt has to be looked up: whoever is at fault, more of them help nobody.
+        CallFailure::Sandbox(_) if trace.sent => {
+            return fails("The provider's plugin failed after it had called.");
+        }
+        CallFailure::Sandbox(_) => return None,
+        CallFailure::Plugin(error) => error,
+    };
+    match &error.kind {
+        ErrorKind::Unauthorized => Some(Sign::Barred(
+            "The provider does not accept this server's credentials.".to_owned(),
+        )),
+        ErrorKind::QuotaExhausted => Some(Sign::Barred(
+            "This server's balance at the provider is used up.".to_owned(),
+        )),
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
+            fails("The provider is not available.")
+        }
+        ErrorKind::InvalidInput(_)
+        | ErrorKind::ContentRejected
+        | ErrorKind::Forbidden
+        | ErrorKind::NotFound
+        | ErrorKind::Unsupported
+        | ErrorKind::RateLimited(_)
+        | ErrorKind::NoSlot(_) => Some(Sign::Works),
+        ErrorKind::Unexpected | ErrorKind::Other(_)
+            if trace.last_status.is_some_and(|status| status >= 500) =>
+        {
+            fails("The provider fails.")
+        }
+        ErrorKind::Unexpected | ErrorKind::Other(_) | ErrorKind::NotPermitted => None,
+    }
+}
+
 /// What asking for a task came to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sighting {
@@ -352,6 +403,60 @@ mod tests {
                 ..Trace::default()
             },
         })
+    }
+
+    fn health(kind: ErrorKind, trace: Trace) -> Option<Sign> {
+        judge_health(&Outcome {
+            result: Err(CallFailure::Plugin(Error {
+                kind,
+                message: String::new(),
+                vendor_code: None,
+            })),
+            trace,
+        })
+    }
+
+    #[test]
+    fn only_what_is_the_vendors_fault_counts_against_it() {
+        let answered = |status| Trace {
+            sent: true,
+            last_status: Some(status),
+            ..Trace::default()
+        };
+        for (kind, status) in [
+            (ErrorKind::InvalidInput(vec![]), 400),
+            (ErrorKind::ContentRejected, 400),
+            (ErrorKind::RateLimited(None), 429),
+            (ErrorKind::NoSlot(None), 429),
+        ] {
+            assert_eq!(health(kind, answered(status)), Some(Sign::Works));
+        }
+        for kind in [ErrorKind::Unauthorized, ErrorKind::QuotaExhausted] {
+            assert!(matches!(health(kind, answered(401)), Some(Sign::Barred(_))));
+        }
+        for (kind, status) in [
+            (ErrorKind::Unavailable, 503),
+            (ErrorKind::OutcomeUnknown, 502),
+            (ErrorKind::Unexpected, 500),
+        ] {
+            assert!(matches!(
+                health(kind, answered(status)),
+                Some(Sign::Fails(_))
+            ));
+        }
+        assert_eq!(health(ErrorKind::Unexpected, answered(418)), None);
+        let silent = Trace {
+            sent: true,
+            unanswered: true,
+            ..Trace::default()
+        };
+        let lost = health(ErrorKind::InvalidInput(vec![]), silent);
+        assert!(matches!(lost, Some(Sign::Fails(_))));
+        let withheld = Trace {
+            withheld: true,
+            ..Trace::default()
+        };
+        assert_eq!(health(ErrorKind::Unavailable, withheld), None);
     }
 
     fn may_repeat(verdict: &Verdict) -> bool {

@@ -28,6 +28,7 @@ pub mod remote;
 pub mod requests;
 pub mod service;
 pub mod settings;
+pub mod settle;
 pub mod store;
 pub mod wish;
 

@@ -144,6 +144,21 @@ words!(
     }
 );
 
+impl AttemptStatus {
+    /// Did the provider do its part? Nothing when that cannot be said (yet), or when the
+    /// request was at fault.
+    #[must_use]
+    pub fn worked(self, error: Option<&Failure>) -> Option<bool> {
+        match (self, error.map(|error| error.code)) {
+            (Self::Succeeded, _) => Some(true),
+            (Self::Unconfirmed, _) => Some(false),
+            (Self::Failed, Some(FailureCode::InvalidInput | FailureCode::ContentRejected)) => None,
+            (Self::Failed, _) => Some(false),
+            (Self::Submitting | Self::Accepted | Self::Canceled | Self::Abandoned, _) => None,
+        }
+    }
+}
+
 words!(
     /// Does the vendor bill this attempt?
     Charge {
@@ -537,6 +552,9 @@ pub struct Attempt {
     pub plugin_version: String,
     /// SHA-256 of the plugin's component.
     pub plugin_digest: String,
+    /// The model that was asked for, or the usual one; nothing where there are none, and for
+    /// attempts that are older than this field.
+    pub model: Option<String>,
     /// Where it stands.
     pub status: AttemptStatus,
     /// Does it count as a try? Not when all of the vendor's slots were taken.

@@ -2,16 +2,20 @@
 
 use super::{
     input::JobInput,
-    model::StepKind,
+    model::{StepKind, SubtitleMode},
+    quote::Ignored,
     requests,
     service::{Error, Service},
+    settings::Settings,
 };
 use crate::{
     billing::{
         RoutePrice, StepQuote, Tariff,
         price::{Size, range},
     },
-    providers::{Kind, Need, Provider, Route, VideoNeed},
+    providers::{
+        Facts, Health, Kind, Lane, Look, Need, Provider, Registry, Route, VideoNeed, order,
+    },
 };
 
 /// A paid step of a job that is not accepted yet.
@@ -43,7 +47,14 @@ impl Service {
             if !kind.is_paid() {
                 continue;
             }
-            let route = self.registry.route(&need(input, kind, speaks_itself));
+            let need = need(input, kind, speaks_itself);
+            let mut route = self.registry.route(&need);
+            let facts = Known {
+                registry: &self.registry,
+                health: &self.health,
+                settings: &self.settings,
+            };
+            facts.rank(&mut route, kind, input, None, need.prefer);
             if route.candidates.is_empty() {
                 return Err(nobody(kind, &route));
             }
@@ -119,6 +130,130 @@ fn nobody(kind: StepKind, route: &Route) -> Error {
     })
 }
 
+/// What is known of those who could make a step.
+pub(super) struct Known<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) health: &'a Health,
+    pub(super) settings: &'a Settings,
+}
+
+impl Known<'_> {
+    /// Puts those who could make a step into the order in which they are tried.
+    pub(super) fn rank(
+        &self,
+        route: &mut Route,
+        kind: StepKind,
+        input: &JobInput,
+        written: Option<&str>,
+        wanted: Option<&str>,
+    ) {
+        // In the operator's order, which decides among equals.
+        let snapshot = self.registry.snapshot();
+        let facts: Vec<Facts> = snapshot
+            .providers
+            .iter()
+            .filter(|provider| route.candidates.iter().any(|id| id == provider.id()))
+            .map(|provider| {
+                let lane = lane(provider, kind, input);
+                let measured = self.health.standing(&lane).measured;
+                let usual = requests::provider_kind(kind).and_then(|own| provider.usual_time(own));
+                let tariff = &self.settings.tariff;
+                Facts {
+                    provider: provider.id().to_owned(),
+                    wanted: wanted == Some(provider.id()),
+                    left_alone: matches!(self.health.look(&lane), Look::Wait(..)),
+                    credits: price(provider, kind, input, written, tariff).max_credits,
+                    time: measured.percentile(50).or(usual).unwrap_or_default(),
+                    worked: (measured.worked, measured.samples),
+                }
+            })
+            .collect();
+        (route.candidates, route.later) = order(&facts, self.settings.prefer);
+    }
+}
+
+/// What of a wish the provider that is tried first for a step takes no notice of.
+pub(super) fn ignored(provider: &Provider, kind: StepKind, input: &JobInput) -> Vec<Ignored> {
+    let (name, manifest) = (&provider.manifest().name, provider.manifest());
+    let mut all = Vec::new();
+    let mut add = |field: &str, message: String| {
+        all.push(Ignored {
+            field: field.to_owned(),
+            message,
+        });
+    };
+    match (kind, input) {
+        (StepKind::Voice, JobInput::Video(wish)) => {
+            if let Some(voice) = wish.voice.as_ref().filter(|v| v.provider != manifest.id) {
+                let whose = &voice.provider;
+                add(
+                    "voiceId",
+                    format!("{name} does not have the voice of {whose}."),
+                );
+            }
+            let exact = manifest.voice.as_ref().is_some_and(|voice| voice.timing);
+            if wish.subtitles != SubtitleMode::None && !exact {
+                let words =
+                    "does not tell when each word is spoken; subtitles are timed by length.";
+                add("subtitles", format!("{name} {words}"));
+            }
+        }
+        (StepKind::Video, JobInput::Video(wish)) => {
+            let Some(video) = manifest.video.as_ref() else {
+                return all;
+            };
+            if let Some(avatar) = wish.avatar.as_ref().filter(|a| a.provider != manifest.id) {
+                let whose = &avatar.provider;
+                add(
+                    "avatarId",
+                    format!("{name} does not have the avatar of {whose}."),
+                );
+            }
+            let images = match wish.images.len() {
+                0 => wish.product.images.len(),
+                own => own,
+            };
+            match video.max_images as usize {
+                0 if images > 0 => add("images", format!("{name} takes no pictures.")),
+                most if images > most => {
+                    add(
+                        "images",
+                        format!("{name} takes the first {most} pictures only."),
+                    );
+                }
+                _ => {}
+            }
+            let least = video.min_seconds;
+            if wish.max_seconds.is_some_and(|longest| longest < least) {
+                add(
+                    "maxSeconds",
+                    format!("{name} makes films of {least} s at least."),
+                );
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
+/// The model that a step uses at a provider: the one that was asked for, or the usual one.
+pub(super) fn model_at<'a>(
+    provider: &'a Provider,
+    kind: StepKind,
+    input: &'a JobInput,
+) -> Option<&'a str> {
+    let asked = input.model(kind, provider.id());
+    asked.or_else(|| provider.usual_model(requests::provider_kind(kind)?))
+}
+
+/// What of a provider's a step uses.
+pub(super) fn lane(provider: &Provider, kind: StepKind, input: &JobInput) -> Lane {
+    match requests::provider_kind(kind) {
+        Some(own) => Lane::of(provider.id(), own, model_at(provider, kind, input)),
+        None => Lane::account(provider.id()),
+    }
+}
+
 /// What a step may cost at a provider; `written` is the script, once there is one.
 pub(super) fn price(
     provider: &Provider,
@@ -129,30 +264,18 @@ pub(super) fn price(
 ) -> RoutePrice {
     let manifest = provider.manifest();
     let size = Size::of_speech(input.text().or(written), input.max_seconds());
-    let (prices, models, size) = match kind {
-        StepKind::Script => (
-            manifest.script.as_ref().map(|own| &own.prices),
-            manifest.script.as_ref().map(|own| &own.models),
-            size,
-        ),
-        StepKind::Voice => (
-            manifest.voice.as_ref().map(|own| &own.prices),
-            manifest.voice.as_ref().map(|own| &own.models),
-            size,
-        ),
+    let (prices, size) = match kind {
+        StepKind::Script => (manifest.script.as_ref().map(|own| &own.prices), size),
+        StepKind::Voice => (manifest.voice.as_ref().map(|own| &own.prices), size),
         _ => (
             manifest.video.as_ref().map(|own| &own.prices),
-            manifest.video.as_ref().map(|own| &own.models),
             manifest
                 .video
                 .as_ref()
                 .map_or(size, |own| size.within(own.min_seconds, own.max_seconds)),
         ),
     };
-    let model = input.model(kind, provider.id()).or_else(|| {
-        let usual = models?.iter().find(|model| model.default)?;
-        Some(usual.id.as_str())
-    });
+    let model = model_at(provider, kind, input);
     // Without a list it costs the least that anything costs; more is never asked for.
     let (least, most) = prices
         .and_then(|prices| range(prices, model, &size))

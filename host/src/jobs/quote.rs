@@ -10,7 +10,8 @@ use super::{
     accept::Checked,
     input::JobInput,
     model::{JobKind, StepKind},
-    plan::PlannedStep,
+    plan::{self, PlannedStep},
+    requests,
     service::{Error, Service},
     wish::{ScriptWish, VideoWish, VoiceWish},
 };
@@ -19,6 +20,7 @@ use crate::{
     billing::StepQuote,
     ids::{ProjectId, QuoteId, UserId},
     input::Problems,
+    providers::{Code, Provider},
     time::{self, Timestamp},
 };
 
@@ -51,10 +53,39 @@ pub struct QuotedStep {
     pub kind: StepKind,
     /// Who could make it, in the order in which they are tried, and for how much.
     pub quote: StepQuote,
-    /// Who could not: the provider, and why.
-    pub ruled_out: Vec<(String, String)>,
-    /// How long the first of the providers took lately.
+    /// Who could not, and who comes later than the first. Quotes that are older than these fields
+    /// have none.
+    #[serde(default)]
+    pub others: Vec<Other>,
+    /// What the first of the providers takes no notice of.
+    #[serde(default)]
+    pub ignored: Vec<Ignored>,
+    /// How long the first of the providers took lately, or usually takes.
     pub took: Option<Took>,
+}
+
+/// A provider that is not tried first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Other {
+    /// Which one.
+    pub provider: String,
+    /// The model that it would use; nothing where it has none.
+    pub model: Option<String>,
+    /// The class.
+    pub code: Code,
+    /// Plain words.
+    pub message: String,
+    /// Is it tried at all?
+    pub tried: bool,
+}
+
+/// Something of a wish that has no effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignored {
+    /// The field of the request.
+    pub field: String,
+    /// Plain words.
+    pub message: String,
 }
 
 /// How long something took.
@@ -64,7 +95,7 @@ pub struct Took {
     pub p50: f64,
     /// In seconds, nineteen times of twenty at most.
     pub p95: f64,
-    /// How often it was measured.
+    /// How often it was measured; 0: the provider's plugin says so.
     pub samples: usize,
 }
 
@@ -98,9 +129,16 @@ impl Quote {
         self.steps.iter().map(|step| step.quote.max_credits()).sum()
     }
 
+    /// Was the time of each paid step measured here?
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        let measured = |step: &QuotedStep| step.took.is_some_and(|took| took.samples > 0);
+        self.steps.iter().all(measured)
+    }
+
     /// Seconds that the paid steps take, one after the other: half of the time at most, and
-    /// nineteen times of twenty at most (rather less: bad luck is added up). Nothing where one
-    /// of them was never measured.
+    /// nineteen times of twenty at most (rather less: bad luck is added up). What was never
+    /// measured counts as its plugin says.
     #[must_use]
     pub fn expected_seconds(&self) -> Option<(f64, f64)> {
         self.steps.iter().try_fold((0.0, 0.0), |(p50, p95), step| {
@@ -158,16 +196,19 @@ impl Service {
         } = checked;
         let mut steps = Vec::new();
         for planned in self.plan(&input, speaks_itself)? {
-            let took = match planned.route.candidates.first() {
-                Some(first) => self.took(first, planned.kind).await?,
-                None => None,
-            };
-            let ruled_out = planned.route.ruled_out.into_iter();
+            let first = planned.route.candidates.first();
+            let first = first.and_then(|id| self.registry.find(id));
             steps.push(QuotedStep {
                 kind: planned.kind,
+                others: self.others(&planned, &input),
+                ignored: first.as_ref().map_or_else(Vec::new, |provider| {
+                    plan::ignored(provider, planned.kind, &input)
+                }),
+                took: match &first {
+                    Some(provider) => self.took(provider, planned.kind).await?,
+                    None => None,
+                },
                 quote: planned.quote,
-                ruled_out: ruled_out.map(|out| (out.provider, out.reason)).collect(),
-                took,
             });
         }
         let now = time::now();
@@ -184,10 +225,42 @@ impl Service {
         Ok(quote)
     }
 
-    async fn took(&self, provider: &str, kind: StepKind) -> Result<Option<Took>, sql::Error> {
+    /// Why those who are not tried first are not.
+    fn others(&self, planned: &PlannedStep, input: &JobInput) -> Vec<Other> {
+        let model = |id: &str| {
+            let provider = self.registry.find(id)?;
+            plan::model_at(&provider, planned.kind, input).map(str::to_owned)
+        };
+        let later = planned.route.later.iter().map(|later| Other {
+            model: model(&later.provider),
+            provider: later.provider.clone(),
+            code: later.code,
+            message: later.message.clone(),
+            tried: true,
+        });
+        let out = planned.route.ruled_out.iter().map(|out| Other {
+            model: model(&out.provider),
+            provider: out.provider.clone(),
+            code: out.code,
+            message: out.reason.clone(),
+            tried: false,
+        });
+        later.chain(out).collect()
+    }
+
+    async fn took(&self, provider: &Provider, kind: StepKind) -> Result<Option<Took>, sql::Error> {
         let database = self.database.for_worker();
-        let times = database.delivery_times(provider, kind, LOOKED_AT).await?;
-        Ok(Took::of(times))
+        let times = database
+            .delivery_times(provider.id(), kind, LOOKED_AT)
+            .await?;
+        Ok(Took::of(times).or_else(|| {
+            let usual = provider.usual_time(requests::provider_kind(kind)?)?;
+            Some(Took {
+                p50: usual.as_secs_f64(),
+                p95: usual.as_secs_f64(),
+                samples: 0,
+            })
+        }))
     }
 
     /// The plan of a job that is to be started: as it was quoted, or as things are now.

@@ -54,6 +54,8 @@ pub enum Nudge {
     /// Installed plugins or the providers' settings changed. For every node, with a worker or
     /// without.
     Plugins,
+    /// A provider is left alone from now on, or no more. For every node.
+    Health,
 }
 
 /// What hears calls of other nodes. Must not wait.

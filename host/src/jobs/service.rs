@@ -22,7 +22,7 @@ use crate::{
     ids::{JobId, ProjectId, UserId},
     input::Problems,
     projects::{self, Project, check_links},
-    providers::{Kind, Registry},
+    providers::{Health, Kind, Registry},
     scripts, time,
     uploads::check_references,
 };
@@ -91,6 +91,7 @@ pub struct Service {
     pub(super) bus: Bus,
     pub(super) projects: projects::Service,
     pub(super) registry: Registry,
+    pub(super) health: Health,
     pub(super) settings: Arc<Settings>,
     pub(super) lenient_links: bool,
     pub(super) nudges: Nudges,
@@ -99,11 +100,13 @@ pub struct Service {
 impl Service {
     /// Over a database; workers listen at the other end of `nudges`.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "wiring: each is another thing")]
     pub fn new(
         database: Database,
         bus: Bus,
         projects: projects::Service,
         registry: Registry,
+        health: Health,
         settings: Arc<Settings>,
         lenient_links: bool,
         nudges: Nudges,
@@ -113,6 +116,7 @@ impl Service {
             bus,
             projects,
             registry,
+            health,
             settings,
             lenient_links,
             nudges,

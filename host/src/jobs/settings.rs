@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::billing::Tariff;
+use crate::{billing::Tariff, providers::Prefer};
 
 /// The numbers by which jobs run. `config.default.toml` explains each.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub max_media_bytes: u64,
     /// How vendors' prices become credits.
     pub tariff: Tariff,
+    /// Who is tried first.
+    pub prefer: Prefer,
     /// How long a quote holds.
     pub quote_life: Duration,
     /// Public address of this server, for vendors' callbacks.
@@ -46,6 +48,7 @@ impl Default for Settings {
             compositions: 2,
             max_media_bytes: 2 << 30,
             tariff: Tariff::default(),
+            prefer: Prefer::default(),
             quote_life: Duration::from_secs(1_800),
             public_url: None,
         }

@@ -2,25 +2,33 @@
 //! tasks each vendor takes at a time.
 
 mod catalog;
+mod choice;
+mod circuit;
 mod cost;
 mod gate;
+mod health;
 mod installed;
 mod places;
 mod registry;
 mod route;
 
+use std::time::Duration;
+
 use genvid_runtime::{Manifest, Plugin};
 
 pub use catalog::{Catalog, CatalogError, CatalogItem, ItemKind};
+pub use choice::{Code, Facts, Later, Prefer, order};
+pub use circuit::{Circuit, CircuitState, Entry, Lane, Rules, Sign};
 pub use cost::{Used, estimate};
 pub use gate::{Gate, Slot};
+pub use health::{Health, Look, Measured, Outcome, Standing, Trial};
 pub use installed::{Activated, Installed, NewVersion, Overrides, Refused, Version, VersionState};
 pub use places::{Places, Taken};
 pub use registry::{Lookup, Problem, Registry, Snapshot};
 pub use route::{Need, Route, RuledOut, VideoNeed};
 
 /// What a provider makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// Scripts.
     Script,
@@ -28,6 +36,26 @@ pub enum Kind {
     Voice,
     /// Films.
     Video,
+}
+
+impl Kind {
+    /// The stored word, which is that of the step that makes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Script => "SCRIPT",
+            Self::Voice => "VOICE",
+            Self::Video => "VIDEO",
+        }
+    }
+
+    /// From the stored word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Script, Self::Voice, Self::Video]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
 }
 
 /// A loaded plugin with the operator's grant.
@@ -80,6 +108,31 @@ impl Provider {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         self.plugin.manifest()
+    }
+
+    /// How long such things usually take, as its plugin says.
+    #[must_use]
+    pub fn usual_time(&self, kind: Kind) -> Option<Duration> {
+        let manifest = self.manifest();
+        let seconds = match kind {
+            Kind::Script => manifest.script.as_ref()?.typical_seconds,
+            Kind::Voice => manifest.voice.as_ref()?.typical_seconds,
+            Kind::Video => manifest.video.as_ref()?.typical_seconds,
+        };
+        Some(Duration::from_secs(seconds.into()))
+    }
+
+    /// The model that it uses for such things when nobody chooses one.
+    #[must_use]
+    pub fn usual_model(&self, kind: Kind) -> Option<&str> {
+        let manifest = self.manifest();
+        let models = match kind {
+            Kind::Script => &manifest.script.as_ref()?.models,
+            Kind::Voice => &manifest.voice.as_ref()?.models,
+            Kind::Video => &manifest.video.as_ref()?.models,
+        };
+        let usual = models.iter().find(|model| model.default)?;
+        Some(usual.id.as_str())
     }
 
     /// Does it make such things?

@@ -2,7 +2,7 @@
 
 use genvid_runtime::manifest::{Aspect as ManifestAspect, Need as AvatarNeed, Speech};
 
-use super::{Kind, Provider, Registry};
+use super::{Code, Kind, Later, Provider, Registry};
 use crate::jobs::model::Aspect;
 
 /// What a request needs of a provider.
@@ -40,6 +40,8 @@ pub struct VideoNeed {
 pub struct RuledOut {
     /// Which one.
     pub provider: String,
+    /// The class.
+    pub code: Code,
     /// Plain words.
     pub reason: String,
 }
@@ -49,6 +51,8 @@ pub struct RuledOut {
 pub struct Route {
     /// In the order in which they are tried.
     pub candidates: Vec<String>,
+    /// Why those that are not tried first are not.
+    pub later: Vec<Later>,
     /// The others.
     pub ruled_out: Vec<RuledOut>,
 }
@@ -66,9 +70,10 @@ impl Registry {
         {
             match objection(provider, need) {
                 None => route.candidates.push(provider.id().to_owned()),
-                Some(reason) => {
+                Some((code, reason)) => {
                     route.ruled_out.push(RuledOut {
                         provider: provider.id().to_owned(),
+                        code,
                         reason,
                     });
                 }
@@ -82,16 +87,17 @@ impl Registry {
     }
 }
 
-fn objection(provider: &Provider, need: &Need<'_>) -> Option<String> {
+fn objection(provider: &Provider, need: &Need<'_>) -> Option<(Code, String)> {
+    let out = |code, words: &str| Some((code, words.to_owned()));
     let manifest = provider.manifest();
     if need.pin.is_some_and(|pin| pin != provider.id()) {
-        return Some("another provider was asked for".to_owned());
+        return out(Code::NotAskedFor, "another provider was asked for");
     }
     if need.exclude.iter().any(|id| id == provider.id()) {
-        return Some("was excluded".to_owned());
+        return out(Code::Excluded, "was excluded");
     }
     if let Some(reason) = &provider.disabled {
-        return Some(reason.clone());
+        return out(Code::Disabled, reason);
     }
     let (languages, longest) = match need.kind {
         Kind::Script => (&manifest.script.as_ref()?.languages, None),
@@ -111,13 +117,17 @@ fn objection(provider: &Provider, need: &Need<'_>) -> Option<String> {
         .iter()
         .any(|tag| tag == "*" || tag.eq_ignore_ascii_case(primary))
     {
-        return Some(format!("does not offer the language {}", need.language));
+        return out(
+            Code::Language,
+            &format!("does not offer the language {}", need.language),
+        );
     }
     if let Some(longest) = longest.filter(|longest| need.characters > *longest as usize) {
-        return Some(format!(
+        let words = format!(
             "takes at most {longest} characters of text; there are {}",
             need.characters
-        ));
+        );
+        return out(Code::TextLength, &words);
     }
     let film = need.video?;
     let video = manifest.video.as_ref()?;
@@ -127,21 +137,24 @@ fn objection(provider: &Provider, need: &Need<'_>) -> Option<String> {
         Aspect::Landscape => ManifestAspect::Landscape,
     };
     if !video.aspects.contains(&wanted) {
-        return Some(format!("does not offer {}", film.aspect.as_str()));
+        return out(
+            Code::Aspect,
+            &format!("does not offer {}", film.aspect.as_str()),
+        );
     }
     let speaks = video.speech.contains(&Speech::Script);
     let plays = video.speech.contains(&Speech::Audio) || video.speech.contains(&Speech::Silent);
     if film.voice_track && !plays {
-        return Some("takes no voice track".to_owned());
+        return out(Code::Speech, "takes no voice track");
     }
     if !film.voice_track && !speaks {
-        return Some("cannot speak by itself".to_owned());
+        return out(Code::Speech, "cannot speak by itself");
     }
     if video.avatar == AvatarNeed::Unsupported
         && video.max_prompt_characters == 0
         && film.images == 0
     {
-        return Some("needs at least one picture".to_owned());
+        return out(Code::Images, "needs at least one picture");
     }
     None
 }

@@ -235,8 +235,8 @@ impl Worker {
                     Nudge::Cancel(job) => self.hurry(job, true),
                     Nudge::Look(job) => self.hurry(job, false),
                     Nudge::Room => self.look_for_room(),
-                    // The registry tells once it has changed.
-                    Nudge::Plugins => {}
+                    // The registry tells once it has changed; circuits are looked at in turns.
+                    Nudge::Plugins | Nudge::Health => {}
                 },
                 Ok(()) = providers.changed() => self.fit_gates(),
                 _ = heartbeat.tick() => self.renew(lease),

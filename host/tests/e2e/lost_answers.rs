@@ -277,7 +277,7 @@ async fn records_without_the_call_prove_after_a_while_that_it_never_arrived() {
 }
 
 /// Parks a film whose call Kling accepted and can no longer be asked about.
-async fn park(world: &World) -> String {
+pub(crate) async fn park(world: &World) -> String {
     world.fault(
         Vendor::Kling,
         [

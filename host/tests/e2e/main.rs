@@ -10,6 +10,7 @@
 #[path = "../backend/mod.rs"]
 mod backend;
 mod callbacks;
+mod circuits;
 mod cluster;
 mod commands;
 mod credits;
@@ -29,6 +30,7 @@ mod refusals;
 mod repeats;
 mod sandbox;
 mod seeds;
+mod settling;
 mod stops;
 mod support;
 mod tenancy;

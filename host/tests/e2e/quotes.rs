@@ -8,9 +8,9 @@ use crate::support::{client::Client, list, text, world::World};
 const QUOTE: &str = "mutation($input: GenerateVideoInput!) { quoteVideo(input: $input) {
     __typename ... on Problem { code message path }
     ... on QuoteVideoSuccess { quote { id kind minCredits maxCredits expiresAt
-      expectedSeconds { p50 p95 }
+      expectedSeconds { p50 p95 measured }
       steps { kind minCredits maxCredits route { provider minCredits maxCredits }
-        ruledOut { provider reason } } } } } }";
+        ruledOut { provider model code message triedLater } warnings { field message } } } } } }";
 const GENERATE: &str = "mutation($input: GenerateVideoInput!) { generateVideo(input: $input) {
     __typename ... on Problem { code message path }
     ... on GenerateVideoSuccess { job { id credits { held captured } } } } }";
@@ -43,17 +43,19 @@ async fn a_quote_holds_whatever_prices_do() {
     let most = number(&quoted, "/maxCredits");
     assert!(number(&quoted, "/minCredits") > 0 && number(&quoted, "/minCredits") <= most);
     assert_eq!(quoted["kind"], "VIDEO");
+    let expected = &quoted["expectedSeconds"];
     assert_eq!(
-        quoted["expectedSeconds"],
-        Value::Null,
-        "nothing was measured"
+        expected["measured"], false,
+        "the plugins say so: {expected}"
     );
     let film = list(&quoted, "/steps").last().expect("a film").clone();
     assert_eq!(film["kind"], "VIDEO");
     assert_eq!(film["route"][0]["provider"], "heygen");
     let out = list(&film, "/ruledOut");
     let kling = out.iter().find(|out| out["provider"] == "kling");
-    assert!(!text(kling.expect("it says why"), "/reason").is_empty());
+    assert_eq!(kling.expect("it says why")["code"], "EXCLUDED");
+    assert_eq!(kling.expect("it says why")["triedLater"], false);
+    assert!(!text(kling.expect("it says why"), "/message").is_empty());
     let sum: i64 = list(&quoted, "/steps")
         .iter()
         .map(|step| number(step, "/maxCredits"))

@@ -3,7 +3,10 @@
 use genvid_testkit::{Fault, FaultKind, Vendor};
 use serde_json::json;
 
-use crate::support::{all_attempts, attempts, files, list, step, text, world::World};
+use crate::support::{
+    all_attempts, attempts, files, list, step, text,
+    world::{Setup, World},
+};
 
 /// Creating a film at HeyGen.
 const HEYGEN: &str = "POST /v3/videos";
@@ -63,7 +66,7 @@ async fn a_vendor_that_is_down_is_tried_three_times_and_then_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waits_between_tries_double() {
-    let world = crate::support::world::Setup::default()
+    let world = Setup::default()
         .set("jobs.retry_base_ms", 400)
         .start()
         .await;
@@ -85,7 +88,8 @@ async fn waits_between_tries_double() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_used_up_balance_and_a_wrong_key_go_straight_to_the_next_vendor() {
-    let world = World::start().await;
+    // Nobody is left alone: each of them is called and refuses.
+    let world = Setup::default().set("routing.failures", 0).start().await;
     let client = world.client();
     for kind in [
         FaultKind::Unauthorized,
@@ -116,7 +120,10 @@ async fn a_used_up_balance_and_a_wrong_key_go_straight_to_the_next_vendor() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_left_ends_the_job_and_it_can_be_retried() {
-    let world = World::start().await;
+    let world = Setup::default()
+        .set("routing.open_seconds", 1)
+        .start()
+        .await;
     world.fault(
         Vendor::OpenAi,
         [Fault::new(OPENAI, FaultKind::QuotaExhausted)],

@@ -16,6 +16,7 @@ async fn everybody_hears_once(here: &mut Node, there: Option<&mut Node>) {
         Nudge::Work,
         Nudge::Room,
         Nudge::Plugins,
+        Nudge::Health,
     ];
     for nudge in all {
         here.nudges.send(nudge);

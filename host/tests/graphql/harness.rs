@@ -29,7 +29,7 @@ use genvid::{
     },
     media::Links,
     projects,
-    providers::{Catalog, Registry},
+    providers::{Catalog, Health, Registry, Rules},
     time, uploads, webhooks,
 };
 use genvid_media::{BlobStore, FolderOptions, FolderStore, Signer};
@@ -77,11 +77,18 @@ impl Bench {
         let projects = projects::Service::new(database.clone(), false);
         let bus = Bus::default();
         let registry = Registry::default();
+        let health = Health::new(
+            database.clone(),
+            Rules::default(),
+            Duration::from_secs(86_400),
+            || (),
+        );
         let jobs = jobs::Service::new(
             database.clone(),
             bus.clone(),
             projects.clone(),
             registry.clone(),
+            health.clone(),
             Arc::default(),
             false,
             Nudges::new(Some(nudge), None),
@@ -108,6 +115,7 @@ impl Bench {
             projects,
             jobs,
             catalog: Catalog::new(registry.clone()),
+            health,
             registry,
             links,
             uploads,
@@ -318,6 +326,7 @@ pub(crate) fn attempt(step: &Step, number: i64, charge: Charge, cost: Option<i64
         provider: "elevenlabs".to_owned(),
         plugin_version: "0.1.0".to_owned(),
         plugin_digest: "00".to_owned(),
+        model: None,
         status: AttemptStatus::Accepted,
         counts: true,
         charge,

@@ -293,6 +293,7 @@ pub(crate) fn attempt(step: &Step, number: i64) -> Attempt {
         provider: "elevenlabs".to_owned(),
         plugin_version: "0.1.0".to_owned(),
         plugin_digest: "00".to_owned(),
+        model: None,
         status: AttemptStatus::Accepted,
         counts: true,
         charge: Charge::Charged,

@@ -79,7 +79,7 @@ async fn park(bench: &Bench, claimed: &Claimed) -> Attempt {
     lost
 }
 
-fn retry(from: JobStatus, claimed: &Claimed) -> OwnerDecision {
+pub(crate) fn retry(from: JobStatus, claimed: &Claimed) -> OwnerDecision {
     OwnerDecision::Retry {
         from,
         step: claimed.step.id,

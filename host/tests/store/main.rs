@@ -9,6 +9,7 @@ mod bench;
 mod accepting;
 mod accounts;
 mod callbacks;
+mod circuits;
 mod claims;
 mod deciding;
 mod events;
@@ -20,6 +21,7 @@ mod quotes;
 mod reading;
 mod removals;
 mod security;
+mod settling;
 mod uploads;
 mod webhooks;
 mod working;
@@ -52,6 +54,11 @@ contract! {
     accounts::a_fact_of_the_installation_is_settled_once,
     callbacks::a_delivery_is_kept_once,
     callbacks::an_open_attempt_is_found_by_reference_or_task,
+    circuits::failures_count_whichever_node_sees_them,
+    circuits::of_many_who_ask_one_makes_the_trial,
+    circuits::a_node_hears_of_it_from_the_rows,
+    circuits::what_works_writes_nothing,
+    circuits::outcomes_are_of_what_came_to_an_end,
     claims::each_due_step_is_claimed_once,
     claims::what_is_not_due_is_left,
     claims::the_oldest_come_first,
@@ -107,6 +114,11 @@ contract! {
     removals::a_job_that_is_accepted_while_its_project_goes_is_discarded,
     removals::a_removal_belongs_to_one_node_and_is_repeated,
     removals::a_chore_belongs_to_one_node,
+    settling::what_was_not_charged_is_tried_again,
+    settling::a_task_that_was_found_goes_on,
+    settling::what_was_charged_for_nothing_costs_the_owner_nothing,
+    settling::what_is_being_looked_up_is_left_to_the_server,
+    settling::of_all_who_settle_at_once_one_does,
     uploads::a_strangers_upload_is_as_good_as_missing,
     uploads::of_many_at_once_so_many_are_open,
     uploads::an_upload_is_settled_once,

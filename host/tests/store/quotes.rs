@@ -7,8 +7,9 @@ use genvid::{
     ids::{QuoteId, UserId},
     jobs::{
         model::{AttemptStatus, Charge, JobKind, StepKind, StepStatus},
-        quote::{Quote, QuotedStep, Took},
+        quote::{Other, Quote, QuotedStep, Took},
     },
+    providers::Code,
     time,
 };
 
@@ -30,7 +31,14 @@ pub(crate) fn quote(owner: UserId) -> Quote {
                     max_credits: 7,
                 }],
             },
-            ruled_out: vec![("heygen".to_owned(), "makes no voices".to_owned())],
+            others: vec![Other {
+                provider: "heygen".to_owned(),
+                model: None,
+                code: Code::Language,
+                message: "does not offer the language".to_owned(),
+                tried: false,
+            }],
+            ignored: Vec::new(),
             took: Took::of(vec![Duration::from_secs(3)]),
         }],
         created_at: now,

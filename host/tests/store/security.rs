@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use genvid::{billing::Grant, jobs::store::MediaRole, time};
+use genvid::{
+    billing::Grant,
+    jobs::store::MediaRole,
+    providers::{Lane, Rules, Sign},
+    time,
+};
 use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
@@ -69,6 +74,10 @@ async fn filled() -> Bench {
                 .expect("kept")
         );
     }
+    let lane = Lane::account("heygen");
+    let barred = Sign::Barred("The key is wrong.".to_owned());
+    let told = bench.database.tell_circuit(&lane, barred, Rules::default());
+    told.await.expect("told");
     bench
         .database
         .request_removals(vec!["jobs/a".to_owned()])
@@ -147,6 +156,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "uploads",
         "removals",
         "chores",
+        "circuits",
         "webhook_endpoints",
         "job_webhooks",
         "webhook_messages",
@@ -173,7 +183,7 @@ async fn nobody_sees_nothing_and_users_see_their_own() {
         let all = format!("SELECT count(*) FROM {table}");
         let there = server.sql(&place.name, &all).expect("counted");
         assert_ne!(there.trim(), "0", "{table} has no rows to hide");
-        if ["callbacks", "removals", "chores"].contains(&table.as_str()) {
+        if ["callbacks", "removals", "chores", "circuits"].contains(&table.as_str()) {
             // Not a matter of rows: users have no business there at all.
             let refused = sqlx::query(AssertSqlSafe(all))
                 .execute(&mut connection)
@@ -344,6 +354,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("uploads", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("removals", "", "INSERT SELECT UPDATE"),
         ("chores", "", "INSERT SELECT UPDATE"),
+        ("circuits", "", "INSERT SELECT UPDATE"),
         (
             "webhook_endpoints",
             "INSERT SELECT UPDATE",

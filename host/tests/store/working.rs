@@ -17,7 +17,7 @@ use genvid::{
         bus::Bus,
         model::{Attempt, AttemptStatus, JobStatus, Step, StepStatus},
     },
-    providers::{Catalog, Registry},
+    providers::{Catalog, Health, Registry, Rules},
     time,
     worker::Worker,
 };
@@ -115,6 +115,12 @@ pub(crate) async fn a_panic_costs_a_turn_and_not_the_step(bench: Bench) {
         bus: Bus::default(),
         registry: registry.clone(),
         catalog: Catalog::new(registry),
+        health: Health::new(
+            bench.database.clone(),
+            Rules::default(),
+            Duration::from_secs(86_400),
+            || (),
+        ),
         blobs: Arc::new(Fragile {
             inner: inner.await.expect("a store"),
             writers: Arc::clone(&writers),

@@ -107,6 +107,7 @@ impl Publisher {
                 Outgoing::Nudge(Nudge::Work) => calls.work = true,
                 Outgoing::Nudge(Nudge::Room) => calls.room = true,
                 Outgoing::Nudge(Nudge::Plugins) => calls.plugins = true,
+                Outgoing::Nudge(Nudge::Health) => calls.health = true,
                 Outgoing::Nudge(Nudge::Cancel(job)) => add(&mut calls.cancel, job),
                 Outgoing::Nudge(Nudge::Look(job)) => add(&mut calls.look, job),
             }

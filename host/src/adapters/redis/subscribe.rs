@@ -149,7 +149,8 @@ impl Listener {
             .chain(calls.look.into_iter().map(Nudge::Look))
             .chain(calls.work.then_some(Nudge::Work))
             .chain(calls.room.then_some(Nudge::Room))
-            .chain(calls.plugins.then_some(Nudge::Plugins));
+            .chain(calls.plugins.then_some(Nudge::Plugins))
+            .chain(calls.health.then_some(Nudge::Health));
         for nudge in all {
             ear(nudge);
         }

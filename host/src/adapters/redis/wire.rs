@@ -53,6 +53,9 @@ pub(super) struct Calls {
     /// Nodes before this word was there take no notice.
     #[serde(rename = "p", default, skip_serializing_if = "is_false")]
     pub(super) plugins: bool,
+    /// Likewise.
+    #[serde(rename = "h", default, skip_serializing_if = "is_false")]
+    pub(super) health: bool,
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) cancel: Vec<JobId>,
     #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]

@@ -297,7 +297,7 @@ fn pixels(row: &Row, column: &str) -> Result<Option<u32>, Error> {
     Ok(stored.and_then(|pixels| u32::try_from(pixels).ok()))
 }
 
-fn optional_failure(failure: Option<&Failure>) -> Result<Option<Json>, Error> {
+pub(super) fn optional_failure(failure: Option<&Failure>) -> Result<Option<Json>, Error> {
     failure.map(to_json).transpose()
 }
 
@@ -395,13 +395,16 @@ async fn write_step(
     Ok(written > 0)
 }
 
-async fn write_attempt(connection: &mut Connection, attempt: &Attempt) -> Result<(), Error> {
+pub(super) async fn write_attempt(
+    connection: &mut Connection,
+    attempt: &Attempt,
+) -> Result<(), Error> {
     query(
         "INSERT INTO attempts (id, step_id, job_id, number, round, provider, plugin_version, \
          plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \
-         submitted_at, accepted_at, uncertain_at, finished_at, counts, max_credits, credits) \
+         submitted_at, accepted_at, uncertain_at, finished_at, counts, max_credits, credits, model) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22) \
+         $19, $20, $21, $22, $23) \
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, charge = excluded.charge, \
          vendor_task = excluded.vendor_task, delivered = excluded.delivered, \
          error = excluded.error, cost_micro_usd = excluded.cost_micro_usd, \
@@ -431,6 +434,7 @@ async fn write_attempt(connection: &mut Connection, attempt: &Attempt) -> Result
     .bind(attempt.counts)
     .bind(attempt.max_credits)
     .bind(attempt.credits)
+    .bind(attempt.model.as_deref())
     .execute(connection)
     .await?;
     Ok(())

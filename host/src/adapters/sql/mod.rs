@@ -5,6 +5,7 @@
 mod accept;
 mod accounts;
 mod audit;
+mod circuits;
 mod clock;
 mod database;
 mod dialect;
@@ -24,6 +25,7 @@ mod quotes;
 mod removals;
 mod roles;
 mod rows;
+mod settling;
 mod uploads;
 mod values;
 mod webhooks;

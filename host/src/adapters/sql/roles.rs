@@ -149,7 +149,7 @@ impl Roles {
             format!("REVOKE UPDATE ON {ADDED} FROM {both}"),
             format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
             format!(
-                "REVOKE ALL ON callbacks, removals, chores FROM {}",
+                "REVOKE ALL ON callbacks, removals, chores, circuits FROM {}",
                 quote(&self.users)
             ),
             format!("REVOKE ALL ON _sqlx_migrations FROM {both}"),

@@ -19,7 +19,7 @@ pub(super) const STEP: &str = "id, job_id, position, kind, status, provider, pro
     error, round, quote, due_at, started_at, completed_at";
 pub(super) const ATTEMPT: &str = "id, step_id, job_id, number, round, provider, plugin_version, \
     plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \
-    max_credits, credits, submitted_at, accepted_at, uncertain_at, finished_at, counts";
+    max_credits, credits, submitted_at, accepted_at, uncertain_at, finished_at, counts, model";
 pub(super) const EVENT: &str =
     "position, job_id, owner_id, seq, type, step, progress, message, text_delta, at";
 
@@ -102,6 +102,7 @@ pub(super) fn attempt(row: &Row) -> Result<Attempt, Error> {
         provider: row.try_get("provider")?,
         plugin_version: row.try_get("plugin_version")?,
         plugin_digest: row.try_get("plugin_digest")?,
+        model: row.try_get("model")?,
         status: word(
             "attempt status",
             row.try_get("status")?,

@@ -1,6 +1,7 @@
-//! For operators: what holds for every node, and users' credits. It goes into the database that the settings name,
-//! whether or not servers are running.
+//! For operators: what holds for every node, users' credits, and calls that nobody could settle.
+//! It goes into the database that the settings name, whether or not servers are running.
 
+mod attempts;
 mod credits;
 mod plugin;
 mod provider;
@@ -32,6 +33,10 @@ enum Command {
     /// They go before those of the nodes' settings files. Secrets are never kept in the
     /// database: each node has them in its environment.
     Provider(provider::Provider),
+    /// Look at paid calls that are not settled, and settle those whose outcome nobody could look up.
+    ///
+    /// What is settled is written down in the job's log, with who and why.
+    Attempts(attempts::Attempts),
     /// Give users credits, correct them, look at them.
     ///
     /// Every movement stays in the ledger for ever, with its reason.
@@ -55,6 +60,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
     match admin.command {
         Command::Plugin(command) => plugin::run(command).await?,
         Command::Provider(command) => provider::run(command).await?,
+        Command::Attempts(command) => attempts::run(command).await?,
         Command::Credits(command) => credits::run(command).await?,
         Command::Audit(command) => return credits::audit(command).await,
     }

@@ -4,6 +4,7 @@
 //! transaction that names the lease's fencing token. A process may die between any two
 //! lines: the next one finds the rows and goes on from there.
 
+mod choose;
 mod deliver;
 mod finish;
 mod poll;
@@ -28,7 +29,7 @@ use crate::{
     ids::{AttemptId, UserId},
     jobs::model::StoredFile,
     media::{JobAssets, StoreError},
-    providers::{Catalog, Lookup, Registry, Slot},
+    providers::{Catalog, Health, Lookup, Registry, Slot},
     time::{self, Timestamp},
 };
 
@@ -167,6 +168,8 @@ pub struct Advance {
     pub registry: Registry,
     /// What they offer.
     pub catalog: Catalog,
+    /// How they do.
+    pub health: Health,
     /// Where files go.
     pub blobs: Arc<dyn BlobStore>,
     /// Who composes films.

@@ -11,7 +11,10 @@ use genvid_runtime::{
 };
 use tokio::sync::mpsc;
 
-use super::{Advance, Draft, Held, Turn, Watch, Work, Written, about};
+use super::{
+    Advance, Draft, Held, Turn, Watch, Work, Written, about,
+    choose::{Choice, Chosen, nobody, untried},
+};
 use crate::{
     adapters::sql,
     ids::AttemptId,
@@ -26,7 +29,7 @@ use crate::{
         requests::{self, Materials, PaidRequest},
         store::JobChange,
     },
-    providers::{ItemKind, Need, Provider, Route, RuledOut, VideoNeed},
+    providers::{ItemKind, Look, Provider},
     time,
 };
 
@@ -48,14 +51,19 @@ impl Advance {
             return self.accepted(held, open, task).await;
         }
         let route = self.route(held, work);
-        let chosen = held
-            .step
-            .provider
-            .clone()
-            .filter(|id| route.candidates.contains(id));
-        let Some(id) = chosen.or_else(|| untried(&route, &held.step, work, None)) else {
-            let failure = nobody(&route, &held.step, work);
-            return self.fail(held, failure, None, Vec::new()).await;
+        let Choice {
+            provider: id,
+            trial,
+            instead_of,
+        } = match self.choose(&route, held, work) {
+            Chosen::One(choice) => choice,
+            Chosen::Later(provider, until, why) => {
+                return self.leave_alone(held, provider, until, &why).await;
+            }
+            Chosen::Nobody => {
+                let failure = nobody(&route, &held.step, work);
+                return self.fail(held, failure, None, Vec::new()).await;
+            }
         };
         let Some(provider) = self.registry.find(&id) else {
             // Removed in this instant: the next look at the route knows.
@@ -66,6 +74,7 @@ impl Advance {
             held.slot = None;
             return Ok(Turn::Slot(id));
         }
+        let lane = plan::lane(&provider, held.step.kind, &work.job.input);
         let request = match self.request(held, work, &provider).await {
             Ok(request) => request,
             Err((failure, then)) => {
@@ -79,8 +88,18 @@ impl Advance {
             max_credits: self.most_at(held, work, &provider).unwrap_or(0),
             ..new_attempt(held, work, &provider, &stored)
         };
+        if trial && let Look::Wait(until, why) = self.health.enter(&provider, &lane).await? {
+            tracing::debug!(job = %held.step.job, %until, "somebody else makes the trial");
+            return self.leave_alone(held, id, until, &why).await;
+        }
 
         let mut events = Vec::new();
+        if let Some(other) = instead_of {
+            events.push(
+                about(held.step.kind, EventType::StepFailedOver)
+                    .saying(format!("{other} is left alone for now. Going on with {id}")),
+            );
+        }
         if work.job.status == JobStatus::Queued {
             events.push(NewEvent::job(EventType::JobStarted));
         }
@@ -145,6 +164,15 @@ impl Advance {
             failure = outcome.result.as_ref().err().map(tracing::field::display),
             "submitted"
         );
+        if let Some(sign) = decide::judge_health(&outcome)
+            && let Err(error) = self.health.tell(&lane, sign).await
+        {
+            // The next failure says the same.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "how a provider does could not be written down"
+            );
+        }
         self.conclude(held, work, attempt, decide::judge_submission(&outcome))
             .await
     }
@@ -288,7 +316,9 @@ impl Advance {
             }
             None => {
                 let route = self.route(held, work);
-                let next = untried(&route, &held.step, work, Some(&attempt.provider));
+                let next = untried(&route, &held.step, work, Some(&attempt.provider))
+                    .next()
+                    .cloned();
                 let Some(next) = next else {
                     return self.fail(held, failure, Some(attempt), events).await;
                 };
@@ -321,93 +351,6 @@ impl Advance {
             Written::Lost => Ok(Turn::Gone),
             Written::Done { .. } => Ok(Turn::Wait(due)),
         }
-    }
-
-    fn route(&self, held: &Held, work: &Work) -> Route {
-        let Some(kind) = requests::provider_kind(held.step.kind) else {
-            return Route::default();
-        };
-        let materials = Materials::of(&work.steps);
-        let characters = requests::spoken_text(&work.job.input, &materials)
-            .chars()
-            .count();
-        let own = (&work.job.input, held.step.kind);
-        let (language, pin, exclude, prefer) = match own {
-            (JobInput::Script(input), _) => (
-                &input.language,
-                input.provider.as_deref(),
-                input.exclude.as_slice(),
-                None,
-            ),
-            (JobInput::Voice(input), _) => (
-                &input.language,
-                input.provider.as_deref(),
-                input.exclude.as_slice(),
-                None,
-            ),
-            (JobInput::Video(input), StepKind::Voice) => (
-                &input.language,
-                input.voice_provider.as_deref(),
-                &[] as &[String],
-                input.voice.as_ref().map(|voice| voice.provider.as_str()),
-            ),
-            (JobInput::Video(input), StepKind::Video) => (
-                &input.language,
-                input.provider.as_deref(),
-                input.exclude.as_slice(),
-                input.avatar.as_ref().map(|avatar| avatar.provider.as_str()),
-            ),
-            (JobInput::Video(input), _) => (&input.language, None, &[] as &[String], None),
-        };
-        let video = match own {
-            (JobInput::Video(input), StepKind::Video) => Some(VideoNeed {
-                aspect: input.aspect,
-                voice_track: materials.voice.is_some(),
-                images: input.images.len() + input.product.images.len(),
-            }),
-            _ => None,
-        };
-        let mut route = self.registry.route(&Need {
-            kind,
-            language,
-            characters,
-            pin,
-            exclude,
-            prefer,
-            video,
-        });
-        self.keep_to_quote(held, work, &mut route);
-        route
-    }
-
-    /// Rules out who would cost more than was quoted before the job began.
-    fn keep_to_quote(&self, held: &Held, work: &Work, route: &mut Route) {
-        let (kept, dear): (Vec<_>, Vec<_>) = route.candidates.drain(..).partition(|id| {
-            let provider = self.registry.find(id);
-            // One that was removed in this instant is found to be so later.
-            provider.is_none_or(|provider| self.most_at(held, work, &provider).is_some())
-        });
-        route.candidates = kept;
-        route
-            .ruled_out
-            .extend(dear.into_iter().map(|provider| RuledOut {
-                provider,
-                reason: "would cost more credits than were quoted".to_owned(),
-            }));
-    }
-
-    /// Credits that an attempt at a provider may cost; nothing when it is dearer than the quote.
-    fn most_at(&self, held: &Held, work: &Work, provider: &Provider) -> Option<i64> {
-        let Some(quote) = &held.step.quote else {
-            // From before there were credits.
-            return Some(0);
-        };
-        let written = Materials::of(&work.steps)
-            .script
-            .map(|script| script.text.as_str());
-        let (kind, input) = (held.step.kind, &work.job.input);
-        let now = plan::price(provider, kind, input, written, &self.settings.tariff);
-        quote.most_at(provider.id(), Some(now.max_credits))
     }
 
     async fn request(
@@ -591,46 +534,6 @@ impl Advance {
     }
 }
 
-/// The first candidate that has had no attempt in this round. `refused` has had one that
-/// `work` may not know yet.
-fn untried(route: &Route, step: &Step, work: &Work, refused: Option<&str>) -> Option<String> {
-    route
-        .candidates
-        .iter()
-        .filter(|id| refused != Some(id.as_str()))
-        .find(|id| {
-            !work
-                .attempts_of(step)
-                .any(|old| old.round == step.round && old.provider == **id)
-        })
-        .cloned()
-}
-
-fn nobody(route: &Route, step: &Step, work: &Work) -> Failure {
-    let last = work
-        .current(step)
-        .filter(|old| old.round == step.round)
-        .and_then(|old| old.error.clone());
-    last.unwrap_or_else(|| {
-        let reasons: Vec<_> = route
-            .ruled_out
-            .iter()
-            .map(|out| format!("{} {}", out.provider, out.reason))
-            .collect();
-        Failure::new(
-            FailureCode::ProviderUnavailable,
-            if reasons.is_empty() {
-                format!(
-                    "No provider for the step {} is installed.",
-                    step.kind.as_str()
-                )
-            } else {
-                format!("No provider can make this: {}.", reasons.join("; "))
-            },
-        )
-    })
-}
-
 fn too_dear() -> Failure {
     Failure::new(
         FailureCode::ProviderUnavailable,
@@ -659,6 +562,7 @@ fn new_attempt(
         provider: provider.id().to_owned(),
         plugin_version: provider.manifest().version.clone(),
         plugin_digest: provider.plugin.digest().to_owned(),
+        model: plan::model_at(provider, held.step.kind, &work.job.input).map(str::to_owned),
         status: AttemptStatus::Submitting,
         counts: true,
         charge: Charge::Unknown,

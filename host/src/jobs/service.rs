@@ -7,7 +7,7 @@ use futures::Stream;
 use super::{
     accept::Checked,
     bus::Bus,
-    check::{Common, check_language, check_seconds},
+    check::{Common, Told, check_language, check_seconds},
     events,
     input::{JobInput, ScriptInput, VideoInput, VoiceInput},
     model::{Attempt, Event, EventType, Job, JobStatus, NewEvent, Step, StepStatus, StoredFile},
@@ -167,7 +167,10 @@ impl Service {
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
-                wish.webhook_url,
+                Told {
+                    webhook_url: wish.webhook_url,
+                    email: wish.notification_email,
+                },
                 &mut problems,
             )
         };
@@ -232,7 +235,10 @@ impl Service {
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
-                wish.webhook_url,
+                Told {
+                    webhook_url: wish.webhook_url,
+                    email: wish.notification_email,
+                },
                 &mut problems,
             )
         };
@@ -322,7 +328,10 @@ impl Service {
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
-                wish.webhook_url,
+                Told {
+                    webhook_url: wish.webhook_url,
+                    email: wish.notification_email,
+                },
                 &mut problems,
             )
         };

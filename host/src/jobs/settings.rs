@@ -31,6 +31,8 @@ pub struct Settings {
     pub quote_life: Duration,
     /// Public address of this server, for vendors' callbacks.
     pub public_url: Option<String>,
+    /// Can ends of jobs be told by mail?
+    pub mail: bool,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             tariff: Tariff::default(),
             quote_life: Duration::from_secs(1_800),
             public_url: None,
+            mail: true,
         }
     }
 }

@@ -15,6 +15,7 @@ mod holds;
 mod jobs;
 mod leases;
 mod ledger;
+mod mails;
 mod outbox;
 mod plugins;
 mod postgres;

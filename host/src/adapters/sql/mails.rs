@@ -17,7 +17,7 @@ use super::{
 use crate::{
     dispatch::Attempt,
     ids::{JobId, MailId, UserId},
-    jobs::model::{Event, EventType, Job},
+    jobs::model::{Event, EventType, Failure, FailureCode, Job},
     mail::{
         Address, Content, Kept, Kind, Language, Letter, NewMail, Reason, Recipient, Row, Spent,
         Status, Told, Verdict,
@@ -190,7 +190,9 @@ async fn outcome(connection: &mut Connection, event: &Event) -> Result<Content, 
     .await?;
     let job = rows::job(&found)?;
     let spent = spent(connection, event.job).await?;
-    if let Some(failure) = job.error {
+    if event.body.event == EventType::JobFailed {
+        let unknown = || Failure::new(FailureCode::Internal, "");
+        let failure = job.error.unwrap_or_else(unknown);
         return Ok(Content::Failed {
             job: job.id,
             what: job.kind,

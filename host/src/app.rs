@@ -3,6 +3,7 @@
 mod blobs;
 mod nodes;
 mod plugins;
+mod post;
 
 use std::{
     net::SocketAddr,
@@ -30,9 +31,10 @@ use crate::{
     },
     billing::{self, Tariff},
     config::{self, Settings},
-    graphql, http,
+    dispatch, graphql, http,
     ids::NodeId,
     jobs::{self, advance::Advance},
+    mail,
     media::{Links, Retention, Sweep},
     projects,
     providers::{Catalog, Health, Rules},
@@ -58,6 +60,7 @@ pub struct App {
     transport: genvid_transport::Shutdown,
     worker: Option<JoinHandle<()>>,
     courier: Option<JoinHandle<()>>,
+    postman: Option<JoinHandle<()>>,
     ties: Ties,
     server: JoinHandle<std::io::Result<()>>,
     drain: Duration,
@@ -71,7 +74,14 @@ impl App {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let began = Instant::now();
         let data = settings.data.dir.clone();
+        let mail_settings = post::settings(&settings);
+        let low_credits = if mail_settings.on {
+            mail_settings.low_credits
+        } else {
+            0
+        };
         let database = open_database(&settings).await?;
+        let database = database.with_low_credits(low_credits);
         let node = NodeId::generate();
         if database.is_embedded() {
             // Nobody else can be at work: whoever held these is dead.
@@ -151,6 +161,7 @@ impl App {
             prefer: settings.routing.prefer,
             quote_life: Duration::from_secs(settings.billing.quote_minutes * 60),
             public_url: (!configured.is_empty()).then_some(configured),
+            mail: mail_settings.on,
         });
         let uploads = uploads::Service::new(
             database.clone(),
@@ -212,6 +223,16 @@ impl App {
             }),
             false => None,
         };
+        let seal = post::seal(&database).await?;
+        let postman = match role.works() {
+            true => Some(post::postman(&settings, &database, seal.clone(), &url)?),
+            false => None,
+        };
+        let post_office = http::PostOffice {
+            service: mail::Service::new(&database, jobs.clone(), seal, links.clone()),
+            webhook_secret: post::webhook_secret(&settings)?,
+            mailbox: settings.development.mailbox,
+        };
         let worker = studio.map(|studio| {
             let advance = Advance {
                 database: database.for_worker(),
@@ -269,6 +290,7 @@ impl App {
                 links,
                 registry,
                 nudges,
+                post_office,
                 health: doctor,
             })
         } else {
@@ -287,7 +309,8 @@ impl App {
             // Nobody waits for it: what is cut off goes on with the next start.
             tokio::spawn(sweep.run(stopping.clone()));
         }
-        let courier = courier.map(|courier| tokio::spawn(courier.run(stopping.clone())));
+        let courier = courier.map(|courier| tokio::spawn(dispatch::run(courier, stopping.clone())));
+        let postman = postman.map(|postman| tokio::spawn(dispatch::run(postman, stopping.clone())));
         let server = tokio::spawn(serve(listener, router, stopping));
         tracing::info!(
             %address, url,
@@ -303,6 +326,7 @@ impl App {
             transport,
             worker,
             courier,
+            postman,
             ties,
             server,
             drain: Duration::from_secs(settings.server.drain_seconds),
@@ -327,6 +351,12 @@ impl App {
         {
             // What was cut off is sent again when its time is over.
             tracing::warn!("webhooks under way were cut off");
+        }
+        if let Some(postman) = self.postman
+            && tokio::time::timeout(self.drain, postman).await.is_err()
+        {
+            // What was cut off is handed over again under the same key.
+            tracing::warn!("mails under way were cut off");
         }
         let served = tokio::time::timeout(Duration::from_secs(5), self.server).await;
         self.ties.close().await;

@@ -121,6 +121,10 @@ id!(
     DeliveryId, "whd_"
 );
 id!(
+    /// A mail. Its text is what the mail vendor knows it by.
+    MailId, "mail_"
+);
+id!(
     /// What a wish may cost.
     QuoteId, "quo_"
 );

@@ -2,6 +2,7 @@
 //!
 //! In dependency order; each may use those above it. `ARCHITECTURE.md` is the map.
 
+pub mod dispatch;
 pub mod ids;
 pub mod input;
 pub mod time;
@@ -17,6 +18,7 @@ pub mod providers;
 pub mod scripts;
 
 pub mod jobs;
+pub mod mail;
 pub mod media;
 pub mod webhooks;
 

@@ -1,5 +1,6 @@
 //! The only code that knows a library behind a port.
 
+pub mod mail;
 pub mod redis;
 pub mod sql;
 pub mod web;

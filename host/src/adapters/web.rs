@@ -160,7 +160,7 @@ fn why(error: &reqwest::Error) -> PostError {
 }
 
 /// The beginning of a body. Whatever comes behind it is not read.
-async fn excerpt(answer: Response) -> String {
+pub(super) async fn excerpt(answer: Response) -> String {
     let mut bytes = Vec::with_capacity(EXCERPT);
     let mut body = answer.bytes_stream();
     while let Some(Ok(chunk)) = body.next().await {
@@ -174,7 +174,7 @@ async fn excerpt(answer: Response) -> String {
 }
 
 /// How long the receiver asks to wait: seconds, or until a time (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

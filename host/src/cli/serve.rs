@@ -69,6 +69,7 @@ pub(super) async fn dev(options: Dev) -> anyhow::Result<ExitCode> {
     let mut flags = options.listen.flags();
     flags.push(("development.user", LOCAL_USER.to_owned()));
     flags.push(("development.lenient_links", "true".to_owned()));
+    flags.push(("development.mailbox", "true".to_owned()));
     let mut settings = options.common.settings(&flags)?;
     start_log(&settings);
     std::fs::create_dir_all(&settings.data.dir)?;
@@ -89,6 +90,7 @@ pub(super) async fn dev(options: Dev) -> anyhow::Result<ExitCode> {
     println!("GraphQL   {}/graphql", app.url);
     println!("Token     {token}");
     println!("          (send it as `Authorization: Bearer …`)");
+    println!("Mail      {}/dev/mail", app.url);
     println!("Vendors   simulated; nothing is really made or billed:");
     for (id, url) in &played {
         println!("          {id:<11} {url}");

@@ -21,11 +21,13 @@ pub(super) async fn simulate(options: Simulate) -> anyhow::Result<ExitCode> {
             elevenlabs: first.saturating_add(2),
             openai: first.saturating_add(3),
             stripe: first.saturating_add(4),
+            resend: first.saturating_add(5),
         },
     };
     let simulators = start(&options.speed, options.data_dir, ports).await?;
     let mut urls = urls(&simulators);
     urls.insert("stripe".to_owned(), simulators.urls().stripe);
+    urls.insert("resend".to_owned(), simulators.urls().resend);
     println!("Simulated vendors:");
     for (id, url) in &urls {
         println!("  {id:<11} {url}");

@@ -8,6 +8,7 @@ use figment::{
 };
 
 use super::{DEFAULTS, Problem, Problems, Settings};
+use crate::mail::{Address, Sender};
 
 /// Keys of `[providers.ID]` and what they hold.
 const PROVIDER_KEYS: &[&str] = &[
@@ -61,6 +62,12 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("webhooks.concurrency", 1, 1_000),
     ("webhooks.endpoint_concurrency", 1, 100),
     ("webhooks.disable_hours", 1, 8_760),
+    ("mail.link_days", 1, 30),
+    ("mail.low_credits", 0, 1_000_000_000),
+    ("mail.daily_per_user", 1, 100_000),
+    ("mail.per_second", 1, 1_000),
+    ("mail.concurrency", 1, 100),
+    ("mail.timeout_seconds", 1, 60),
     ("graphql.max_body_kib", 1, 10_240),
     ("graphql.max_depth", 1, 50),
     ("graphql.max_aliases", 0, 1_000),
@@ -154,6 +161,7 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
     );
     checker.several_nodes();
     checker.waits("webhooks.retry_seconds");
+    checker.mail();
     checker.text(
         "log.format",
         |text| ["auto", "pretty", "json"].contains(&text),
@@ -375,6 +383,39 @@ impl Checker<'_> {
     }
 
     /// A list of waits, in seconds.
+    fn mail(&mut self) {
+        self.waits("mail.retry_seconds");
+        self.text(
+            "mail.delivery",
+            |text| ["auto", "mailbox", "resend", "off"].contains(&text),
+            "must be auto, mailbox, resend or off",
+        );
+        let resend = self.figment.extract_inner::<String>("mail.delivery");
+        let resend = resend.is_ok_and(|delivery| delivery == "resend");
+        self.text(
+            "mail.from",
+            |text| (text.is_empty() && !resend) || Sender::parse(text).is_some(),
+            "must be a sender such as Genvid <no-reply@example.com>",
+        );
+        self.text(
+            "mail.reply_to",
+            |text| text.is_empty() || Address::parse(text).is_some(),
+            "must be a mail address, or empty",
+        );
+        self.text(
+            "mail.brand",
+            |text| (1..=60).contains(&text.chars().count()) && !text.contains(char::is_control),
+            "must be 1 to 60 characters in one line",
+        );
+        let web = |text: &str| {
+            let url = url::Url::parse(text);
+            url.is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
+        };
+        let wanted = "must be an absolute URL such as https://app.example.com";
+        self.text("mail.app_url", |text| text.is_empty() || web(text), wanted);
+        self.text("mail.resend_url", web, wanted);
+    }
+
     fn waits(&mut self, key: &str) {
         const MOST: usize = 20;
         const LONGEST: i128 = 7 * 86_400;

@@ -16,8 +16,8 @@ use figment::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
-    Data, Database, Development, Graphql, Jobs, Log, LogFormat, Media, MediaStore, Plugins,
-    Provider, Redis, Role, Routing, S3, Server, Settings,
+    Data, Database, Development, Graphql, Jobs, Log, LogFormat, Mail, MailDelivery, Media,
+    MediaStore, Plugins, Provider, Redis, Role, Routing, S3, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.
@@ -166,6 +166,19 @@ pub fn s3_credentials(settings: &S3) -> Result<genvid_s3::Credentials, String> {
         secret_access_key: key.unwrap_or_default(),
         session_token,
     })
+}
+
+/// A secret of mail: from the settings, or from the environment under its usual name; nothing
+/// when it is nowhere.
+///
+/// # Errors
+/// When a file that the environment names cannot be read.
+pub fn mail_secret(given: &SecretString, name: &str) -> Result<Option<SecretString>, String> {
+    if given.expose_secret().is_empty() {
+        secret(name, &BTreeMap::new())
+    } else {
+        Ok(Some(given.clone()))
+    }
 }
 
 /// This user's folder for what can be made again, such as compiled plugins.

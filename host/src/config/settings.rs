@@ -32,6 +32,8 @@ pub struct Settings {
     pub plugins: Plugins,
     /// What users are told by webhook.
     pub webhooks: Webhooks,
+    /// What users are told by mail.
+    pub mail: Mail,
     /// Limits of the API.
     pub graphql: Graphql,
     /// For development.
@@ -298,6 +300,55 @@ pub struct Webhooks {
     pub disable_hours: u64,
 }
 
+/// What users are told by mail.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Mail {
+    /// How it leaves.
+    pub delivery: MailDelivery,
+    /// Whom it is from.
+    pub from: String,
+    /// Where answers go; empty: nowhere.
+    pub reply_to: String,
+    /// What mails call the sender.
+    pub brand: String,
+    /// Pages of the app; empty: none.
+    pub app_url: String,
+    /// Empty: from the environment.
+    pub resend_key: SecretString,
+    /// Empty: from the environment.
+    pub resend_webhook_secret: SecretString,
+    /// Address of the vendor.
+    pub resend_url: String,
+    /// How long links work.
+    pub link_days: u64,
+    /// Fewer available credits are told.
+    pub low_credits: i64,
+    /// Most mails of one user.
+    pub daily_per_user: u32,
+    /// Mails in a second.
+    pub per_second: u32,
+    /// Attempts at a time.
+    pub concurrency: usize,
+    /// How long an attempt may take.
+    pub timeout_seconds: u64,
+    /// Waits before each attempt.
+    pub retry_seconds: Vec<u64>,
+}
+
+/// How mail leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailDelivery {
+    /// Kept in development, else not at all.
+    Auto,
+    /// Kept.
+    Mailbox,
+    /// Through Resend.
+    Resend,
+    /// Not at all.
+    Off,
+}
+
 /// Limits of the API.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Graphql {
@@ -322,6 +373,8 @@ pub struct Graphql {
 pub struct Development {
     /// Take http and private addresses in users' links?
     pub lenient_links: bool,
+    /// Show kept mails?
+    pub mailbox: bool,
     /// Mail address of the local user; empty: none.
     pub user: String,
     /// Credits that it gets when it is made.

@@ -51,6 +51,10 @@ pub(super) struct GenerateScriptInput {
     /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
     /// shows.
     webhook_url: Option<Url>,
+    /// A mail address that is told when the job has succeeded or failed, in the job's language
+    /// if that is Chinese, else in English. Whoever reads it gets a link to the result, or one to
+    /// try a failed job again on your account.
+    notification_email: Option<String>,
     /// Start nothing when it may cost more credits than these.
     max_credits: Option<i32>,
     /// A quote for this very request: what it says is held for the job, and the job never
@@ -84,6 +88,10 @@ pub(super) struct GenerateVoiceInput {
     /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
     /// shows.
     webhook_url: Option<Url>,
+    /// A mail address that is told when the job has succeeded or failed, in the job's language
+    /// if that is Chinese, else in English. Whoever reads it gets a link to the result, or one to
+    /// try a failed job again on your account.
+    notification_email: Option<String>,
     /// Start nothing when it may cost more credits than these.
     max_credits: Option<i32>,
     /// A quote for this very request: what it says is held for the job, and the job never
@@ -133,6 +141,10 @@ pub(super) struct GenerateVideoInput {
     /// been canceled, or waits for a decision. Signed with the secret that `jobWebhookSecret`
     /// shows.
     webhook_url: Option<Url>,
+    /// A mail address that is told when the job has succeeded or failed, in the job's language
+    /// if that is Chinese, else in English. Whoever reads it gets a link to the result, or one to
+    /// try a failed job again on your account.
+    notification_email: Option<String>,
     /// Start nothing when it may cost more credits than these.
     max_credits: Option<i32>,
     /// A quote for this very request: what it says is held for the job, and the job never
@@ -257,6 +269,7 @@ impl GenerateScriptInput {
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
+            notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote: fields.optional_id("quoteId", self.quote_id),
         };
@@ -277,6 +290,7 @@ impl GenerateVoiceInput {
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
+            notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote: fields.optional_id("quoteId", self.quote_id),
         };
@@ -316,6 +330,7 @@ impl GenerateVideoInput {
             idempotency_key: self.idempotency_key,
             deadline,
             webhook_url,
+            notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote,
         })

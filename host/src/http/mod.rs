@@ -1,8 +1,9 @@
-//! Doors other than GraphQL: media, callbacks of vendors, health.
+//! Doors other than GraphQL: media, callbacks of vendors, links in mails, health.
 
 mod health;
 mod hooks;
 mod intake;
+mod mail;
 mod media;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use dashmap::DashSet;
 use genvid_media::{BlobStore, Key};
 use genvid_transport::Prevalidated;
 pub use health::Health;
+pub use mail::PostOffice;
 
 use crate::{
     accounts, adapters::sql::Database, graphql, jobs::remote::Nudges, media::Links,
@@ -42,6 +44,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The workers' ears.
     pub nudges: Nudges,
+    /// Links in mails, and what the mail vendor tells.
+    pub post_office: PostOffice,
     /// What health checks ask.
     pub health: Health,
 }
@@ -81,6 +85,7 @@ pub fn router(parts: Parts) -> Router {
         )
         .route("/hooks/{provider}/{attempt}", post(hooks::receive))
         .with_state(shared)
+        .merge(mail::router(parts.post_office))
         .merge(health::router(parts.health))
         .nest("/graphql", graphql)
         .layer(middleware::map_response(harden))

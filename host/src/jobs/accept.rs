@@ -50,6 +50,9 @@ impl Service {
         if let Some(url) = &common.webhook_url {
             more.insert("webhookUrl".to_owned(), url.as_str().into());
         }
+        if let Some(address) = &common.notify {
+            more.insert("notificationEmail".to_owned(), address.as_str().into());
+        }
         let request = match more.is_empty() {
             true => serde_json::to_vec(&(&input, project, common.asked_deadline)),
             false => serde_json::to_vec(&(&input, project, common.asked_deadline, more)),
@@ -122,6 +125,7 @@ impl Service {
             max_hold: common.max_credits.map(i64::from),
             request_hash,
             webhook_url: common.webhook_url,
+            notify: common.notify,
         };
         let (accepted, events) = self.database.accept_job(new).await?;
         self.bus.publish(events);

@@ -10,6 +10,7 @@ use super::{input::VideoInput, service::Service};
 use crate::{
     ids::QuoteId,
     input::{Problems, check_receiver, is_language_tag},
+    mail::Address,
     providers::Kind,
     time::{self, Timestamp},
 };
@@ -117,11 +118,28 @@ impl Service {
         options
     }
 
+    /// An address that a job's end can be told to.
+    fn check_address(&self, email: &str, problems: &mut Problems) -> Option<Address> {
+        const FIELD: &str = "notificationEmail";
+        if !self.settings.mail {
+            problems.add(
+                FIELD,
+                "this server sends no mail; leave it out, or use webhookUrl",
+            );
+            return None;
+        }
+        let address = Address::parse(email).filter(|one| self.lenient_links || one.is_public());
+        if address.is_none() {
+            problems.add(FIELD, "must be a mail address such as ann@example.com");
+        }
+        address
+    }
+
     pub(super) fn common(
         &self,
         key: &str,
         deadline: Option<Timestamp>,
-        webhook_url: Option<Url>,
+        told: Told,
         problems: &mut Problems,
     ) -> Common {
         let key = key.trim();
@@ -131,6 +149,8 @@ impl Service {
                 format!("must have 1 to {MAX_KEY} characters"),
             );
         }
+        let Told { webhook_url, email } = told;
+        let notify = email.and_then(|email| self.check_address(&email, problems));
         if let Some(url) = &webhook_url {
             check_receiver("webhookUrl", url, self.lenient_links, problems);
         }
@@ -146,10 +166,17 @@ impl Service {
             key: key.to_owned(),
             asked_deadline: deadline,
             webhook_url: webhook_url.map(Into::into),
+            notify,
             max_credits: None,
             quote: None,
         }
     }
+}
+
+/// Where a wish wants its end told.
+pub(super) struct Told {
+    pub(super) webhook_url: Option<Url>,
+    pub(super) email: Option<String>,
 }
 
 /// What all wishes have in common.
@@ -157,6 +184,7 @@ pub(super) struct Common {
     pub(super) key: String,
     pub(super) asked_deadline: Option<Timestamp>,
     pub(super) webhook_url: Option<String>,
+    pub(super) notify: Option<Address>,
     pub(super) max_credits: Option<u32>,
     pub(super) quote: Option<QuoteId>,
 }

@@ -7,7 +7,7 @@ use futures::Stream;
 use super::{
     accept::Checked,
     bus::Bus,
-    check::{Common, check_language, check_seconds},
+    check::{Common, Told, check_language, check_seconds},
     events,
     input::{JobInput, ScriptInput, VideoInput, VoiceInput},
     model::{Attempt, Event, EventType, Job, JobStatus, NewEvent, Step, StepStatus, StoredFile},
@@ -171,7 +171,10 @@ impl Service {
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
-                wish.webhook_url,
+                Told {
+                    webhook_url: wish.webhook_url,
+                    email: wish.notification_email,
+                },
                 &mut problems,
             )
         };
@@ -236,7 +239,10 @@ impl Service {
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
-                wish.webhook_url,
+                Told {
+                    webhook_url: wish.webhook_url,
+                    email: wish.notification_email,
+                },
                 &mut problems,
             )
         };
@@ -326,7 +332,10 @@ impl Service {
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,
-                wish.webhook_url,
+                Told {
+                    webhook_url: wish.webhook_url,
+                    email: wish.notification_email,
+                },
                 &mut problems,
             )
         };

@@ -33,6 +33,8 @@ pub struct Settings {
     pub quote_life: Duration,
     /// Public address of this server, for vendors' callbacks.
     pub public_url: Option<String>,
+    /// Can ends of jobs be told by mail?
+    pub mail: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             prefer: Prefer::default(),
             quote_life: Duration::from_secs(1_800),
             public_url: None,
+            mail: true,
         }
     }
 }

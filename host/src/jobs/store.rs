@@ -3,6 +3,7 @@
 use super::model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile};
 use crate::{
     ids::{JobId, NodeId, ProjectId, StepId, UserId},
+    mail::Address,
     time::Timestamp,
 };
 
@@ -25,6 +26,8 @@ pub struct NewJob {
     pub request_hash: Vec<u8>,
     /// Where its end is told, besides its owner's endpoints.
     pub webhook_url: Option<String>,
+    /// Where its end is told by mail.
+    pub notify: Option<Address>,
 }
 
 /// A request with its key.

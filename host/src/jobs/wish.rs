@@ -36,6 +36,8 @@ pub struct ScriptWish {
     pub deadline: Option<Timestamp>,
     /// Where its end is told.
     pub webhook_url: Option<Url>,
+    /// Where its end is told by mail.
+    pub notification_email: Option<String>,
     /// Refused when it may cost more credits.
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
@@ -63,6 +65,8 @@ pub struct VoiceWish {
     pub deadline: Option<Timestamp>,
     /// Where its end is told.
     pub webhook_url: Option<Url>,
+    /// Where its end is told by mail.
+    pub notification_email: Option<String>,
     /// Refused when it may cost more credits.
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
@@ -104,6 +108,8 @@ pub struct VideoWish {
     pub deadline: Option<Timestamp>,
     /// Where its end is told.
     pub webhook_url: Option<Url>,
+    /// Where its end is told by mail.
+    pub notification_email: Option<String>,
     /// Refused when it may cost more credits.
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.

@@ -14,9 +14,10 @@ mod sign;
 
 use std::time::Duration;
 
-pub use courier::{Courier, after_failure};
+pub use crate::dispatch::{Attempt, EXCERPT};
+pub use courier::Courier;
 pub use message::{Links, body, facts};
-pub use post::{Answer, EXCERPT, Parcel, Post, PostError};
+pub use post::{Answer, Parcel, Post, PostError};
 pub use service::{Change, Draft, Error, Service};
 pub use sign::Secret;
 
@@ -190,21 +191,6 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// When it came to rest.
     pub completed_at: Option<Timestamp>,
-}
-
-/// An attempt's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// When it began.
-    pub at: Timestamp,
-    /// How long it took, in milliseconds.
-    pub duration_ms: i64,
-    /// The answer's status.
-    pub status: Option<u16>,
-    /// Why there was no answer.
-    pub error: Option<String>,
-    /// The beginning of the answer.
-    pub response: String,
 }
 
 /// A message.

@@ -5,9 +5,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// Longest beginning of an answer that is kept, in bytes.
-pub const EXCERPT: usize = 1_024;
-
 /// What is sent.
 #[derive(Debug, Clone)]
 pub struct Parcel {
@@ -26,7 +23,7 @@ pub struct Answer {
     pub status: u16,
     /// How long it asks to wait.
     pub retry_after: Option<Duration>,
-    /// The beginning of the body, at most [`EXCERPT`] bytes.
+    /// The beginning of the body, at most [`crate::dispatch::EXCERPT`] bytes.
     pub excerpt: String,
 }
 

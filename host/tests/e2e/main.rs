@@ -22,6 +22,7 @@ mod kills;
 mod lifecycle;
 mod load;
 mod lost_answers;
+mod mails;
 mod media_faults;
 mod pass_through;
 mod quotes;

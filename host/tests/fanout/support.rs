@@ -114,6 +114,7 @@ impl World {
             max_hold: None,
             request_hash: id.to_string().into_bytes(),
             webhook_url: None,
+            notify: None,
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");
         assert!(matches!(accepted, Accepted::Created(_)));

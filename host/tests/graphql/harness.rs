@@ -260,6 +260,7 @@ impl Bench {
             max_hold: None,
             request_hash: id.to_string().into_bytes(),
             webhook_url: None,
+            notify: None,
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");
         assert!(matches!(accepted, Accepted::Created(_)));

@@ -264,6 +264,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         max_hold: None,
         request_hash: key.as_bytes().to_vec(),
         webhook_url: None,
+        notify: None,
     }
 }
 

@@ -16,6 +16,7 @@ mod events;
 mod fencing;
 mod installing;
 mod ledger;
+mod mails;
 mod migrations;
 mod quotes;
 mod reading;
@@ -101,6 +102,17 @@ contract! {
     ledger::whatever_happens_the_books_add_up,
     ledger::the_audit_finds_what_is_wrong,
     ledger::what_is_booked_stays,
+    mails::a_jobs_end_is_told_once_with_what_it_cost,
+    mails::a_cause_is_told_once_whoever_repeats_it,
+    mails::a_mail_belongs_to_one_node_at_a_time,
+    mails::what_does_not_leave_is_tried_again_and_given_up_in_a_day,
+    mails::lost_answers_send_nothing_twice,
+    mails::addresses_that_want_nothing_get_nothing,
+    mails::what_the_vendor_tells_counts_once_in_any_order,
+    mails::low_credits_are_told_once_for_each_crossing,
+    mails::an_endpoint_that_is_disabled_is_told,
+    mails::secrets_are_forgotten_once_they_are_sent,
+    mails::nobody_gets_more_than_a_days_worth,
     quotes::a_quote_is_its_owners_alone,
     quotes::times_are_of_what_was_delivered,
     reading::pages_are_stable_while_jobs_come,

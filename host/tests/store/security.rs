@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use crate::{
     bench::{Bench, attempt, change, file, later, project, told, with_attempt},
     ledger::{gift, priced},
+    mails,
     quotes::quote,
     uploads::upload,
     webhooks::attempted,
@@ -21,6 +22,17 @@ use crate::{
 
 /// Tables without rows of tenants.
 const SHARED: [&str; 2] = ["_sqlx_migrations", "installation"];
+/// Tables that are the worker's alone.
+const WORKERS: [&str; 8] = [
+    "callbacks",
+    "removals",
+    "chores",
+    "circuits",
+    "mail_attempts",
+    "mail_suppressions",
+    "mail_events",
+    "mailbox",
+];
 /// Tables that everybody reads and only the owner of the tables writes.
 const INSTALLED: [&str; 3] = ["plugin_revision", "plugin_versions", "provider_settings"];
 
@@ -63,6 +75,7 @@ async fn filled() -> Bench {
             .await
             .expect("kept");
         attempted(&bench, owner).await;
+        mails::filled(&bench, owner).await;
         let quote = quote(owner);
         let scoped = bench.database.for_user(owner);
         scoped.insert_quote(&quote).await.expect("kept");
@@ -162,6 +175,13 @@ async fn every_table_of_tenants_is_locked_up() {
         "webhook_messages",
         "webhook_deliveries",
         "webhook_attempts",
+        "mail_contacts",
+        "job_mails",
+        "mails",
+        "mail_attempts",
+        "mail_suppressions",
+        "mail_events",
+        "mailbox",
         "quotes",
         "credit_accounts",
         "credit_transfers",
@@ -183,7 +203,7 @@ async fn nobody_sees_nothing_and_users_see_their_own() {
         let all = format!("SELECT count(*) FROM {table}");
         let there = server.sql(&place.name, &all).expect("counted");
         assert_ne!(there.trim(), "0", "{table} has no rows to hide");
-        if ["callbacks", "removals", "chores", "circuits"].contains(&table.as_str()) {
+        if WORKERS.contains(&table.as_str()) {
             // Not a matter of rows: users have no business there at all.
             let refused = sqlx::query(AssertSqlSafe(all))
                 .execute(&mut connection)
@@ -368,6 +388,17 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
             "INSERT SELECT UPDATE",
         ),
         ("webhook_attempts", "INSERT SELECT", "INSERT SELECT"),
+        (
+            "mail_contacts",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
+        ("job_mails", "INSERT SELECT", "INSERT SELECT"),
+        ("mails", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
+        ("mail_attempts", "", "INSERT SELECT"),
+        ("mail_suppressions", "", "INSERT SELECT"),
+        ("mail_events", "", "INSERT SELECT"),
+        ("mailbox", "", "INSERT SELECT"),
         (
             "credit_accounts",
             "INSERT SELECT UPDATE",

@@ -72,6 +72,7 @@ pub(crate) async fn attempted(bench: &Bench, owner: UserId) {
     let hook = added(bench, owner, &[Kind::JobQueued]).await;
     let mut new = job(owner, &unique());
     new.webhook_url = Some("https://example.com/job".to_owned());
+    new.notify = genvid::mail::Address::parse("ann@example.org");
     bench.accept_as(new).await;
     let all = taken(bench, LEASE).await;
     let one = all.iter().find(|one| one.endpoint.id == hook.id);

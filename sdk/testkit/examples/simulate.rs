@@ -17,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
             elevenlabs: 9103,
             openai: 9104,
             stripe: 9105,
+            resend: 9106,
         },
         ..Options::default()
     };

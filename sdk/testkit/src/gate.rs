@@ -124,6 +124,8 @@ fn scrub(desk: &Desk, text: &str) -> String {
         &keys.openai,
         &keys.stripe,
         &keys.stripe_webhook,
+        &keys.resend,
+        &keys.resend_webhook,
     ]
     .into_iter()
     .filter(|key| !key.is_empty())

@@ -1,6 +1,7 @@
 //! Simulators of the four vendors that Genvid's own plugins talk to: HeyGen (API v3), Kling
 //! (the 2026 design and the legacy routes), ElevenLabs and OpenAI; and beside them one of
-//! Stripe, for what a host bills: see [`StripeHandle`].
+//! Stripe, for what a host bills: see [`StripeHandle`], and of Resend, for its mail: see
+//! [`ResendHandle`].
 //!
 //! Each one is a real HTTP server on a loopback port. It speaks the vendor's wire format as
 //! the vendor documents it, checks credentials, moves tasks through the vendor's states over
@@ -43,6 +44,7 @@ mod media;
 mod openai;
 mod options;
 mod refusal;
+mod resend;
 mod run;
 mod server;
 mod signing;
@@ -59,6 +61,7 @@ pub use desk::Seen;
 pub use faults::{Fault, FaultError, FaultKind};
 pub use ledger::{Invoice, InvoiceCall};
 pub use options::{Keys, Limits, Options, Ports, Profile, Vendor};
+pub use resend::{Email, Fate, ResendHandle};
 pub use simulators::{Simulators, Urls};
 pub use stripe::{
     Card, Press, Resend, StripeError, StripeHandle, WebhookRule, WebhookTwist, stripe_signature,

@@ -96,6 +96,8 @@ pub struct Ports {
     pub openai: u16,
     /// Port of Stripe's simulator.
     pub stripe: u16,
+    /// Port of Resend's simulator.
+    pub resend: u16,
 }
 
 /// How long the vendors take, and how much they vary.
@@ -184,6 +186,10 @@ pub struct Keys {
     pub stripe: String,
     /// Signs what Stripe posts to the receivers of `StripeHandle::listen`.
     pub stripe_webhook: String,
+    /// Resend's API key. No plugin gets it.
+    pub resend: String,
+    /// Signs what Resend posts to the receiver of `ResendHandle::listen`: `whsec_` and base64.
+    pub resend_webhook: String,
 }
 
 impl Default for Keys {
@@ -199,6 +205,8 @@ impl Default for Keys {
             openai: "sk-sim-openai-key".into(),
             stripe: "sk_test_sim_stripe_key".into(),
             stripe_webhook: "whsec_sim_stripe_webhook".into(),
+            resend: "re_sim_resend_key".into(),
+            resend_webhook: "whsec_c2ltLXJlc2VuZC13ZWJob29rLXNlY3JldA==".into(),
         }
     }
 }

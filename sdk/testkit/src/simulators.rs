@@ -22,12 +22,16 @@ use crate::{
     media::Studio,
     openai,
     options::{Options, Vendor},
+    resend::{self, ResendHandle},
     server,
     stripe::{self, StripeHandle},
 };
 
 /// Sets Stripe's ids apart from those of the vendors.
 const STRIPE_SEED: u64 = 0x5712_19e0_0000_0000;
+
+/// Sets Resend's ids apart from those of the others.
+const RESEND_SEED: u64 = 0x2e5e_4d00_0000_0000;
 
 /// Where the simulators listen, for example `http://127.0.0.1:34567`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,13 +46,16 @@ pub struct Urls {
     pub openai: String,
     /// Stripe's simulator.
     pub stripe: String,
+    /// Resend's simulator.
+    pub resend: String,
 }
 
-/// The four vendors' simulators and Stripe's, running. Dropping them stops them too, without waiting.
+/// The four vendors' simulators, Stripe's and Resend's, running. Dropping them stops them too, without waiting.
 #[derive(Debug)]
 pub struct Simulators {
     handles: BTreeMap<Vendor, Handle>,
     stripe: StripeHandle,
+    resend: ResendHandle,
     secrets: BTreeMap<String, String>,
     stop: CancellationToken,
     servers: JoinSet<()>,
@@ -107,16 +114,29 @@ impl Simulators {
             options.profile.clone(),
             0,
             options.seed ^ STRIPE_SEED,
-            studio,
-            web,
+            studio.clone(),
+            web.clone(),
         ));
         let (router, stripe) = stripe::build(desk, url);
         let router = router.merge(stripe::control_routes(stripe.clone()));
         servers.spawn(server::serve(listener, router, stop.clone()));
         servers.spawn(stripe::tick(stripe.clone(), stop.clone()));
+        let (listener, url) = listen(options.bind, options.ports.resend, "resend").await?;
+        let desk = Arc::new(Desk::new(
+            options.keys.clone(),
+            options.profile.clone(),
+            0,
+            options.seed ^ RESEND_SEED,
+            studio,
+            web,
+        ));
+        let (router, resend) = resend::build(desk, url);
+        let router = router.merge(resend::control_routes(resend.clone()));
+        servers.spawn(server::serve(listener, router, stop.clone()));
         Ok(Self {
             handles,
             stripe,
+            resend,
             secrets: options.keys.secrets(),
             stop,
             servers,
@@ -133,6 +153,7 @@ impl Simulators {
             elevenlabs: url(Vendor::ElevenLabs),
             openai: url(Vendor::OpenAi),
             stripe: self.stripe.url().to_owned(),
+            resend: self.resend.url().to_owned(),
         }
     }
 
@@ -153,6 +174,12 @@ impl Simulators {
     #[must_use]
     pub fn stripe(&self) -> StripeHandle {
         self.stripe.clone()
+    }
+
+    /// Controls of Resend's simulator.
+    #[must_use]
+    pub fn resend(&self) -> ResendHandle {
+        self.resend.clone()
     }
 
     /// The hosts that a vendor's answers and documents name, and that therefore have to lead
@@ -197,6 +224,7 @@ impl Simulators {
             handle.face.desk().silence();
         }
         self.stripe.silence();
+        self.resend.silence();
         self.stop.cancel();
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Database, Error,
     database::Scope,
     dialect::{Dialect, wait},
-    events, holds,
+    events, holds, mails,
     query::{Connection, query},
     removals, rows,
     rows::JOB,
@@ -29,6 +29,7 @@ impl Database {
     /// # Errors
     /// `InsufficientCredits`, `OverLimit`, or when the database fails; then nothing was accepted.
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
+        let low = self.low_credits;
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
                 let project_is_deleted = match new.job.project {
@@ -82,10 +83,14 @@ impl Database {
                 if let Some(url) = &new.webhook_url {
                     webhooks::note_job(connection, job.id, job.owner, url, job.created_at).await?;
                 }
+                if let Some(address) = &new.notify {
+                    mails::note_job(connection, job, address).await?;
+                }
                 let (events, _) =
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
                 holds::hold(connection, new.job.owner, new.job.id, new.hold).await?;
+                mails::watch_credits(connection, new.job.owner, low).await?;
                 Ok((
                     Accepted::Created(Job {
                         last_seq,

@@ -3,6 +3,7 @@
 use super::{
     Database, Error,
     database::Scope,
+    mails,
     query::{Row, query},
     rows,
 };
@@ -45,9 +46,11 @@ impl Database {
                 let row =
                     query("SELECT id, email, name, role, created_at FROM users WHERE email = $1")
                         .bind(&new.email)
-                        .fetch_one(connection)
+                        .fetch_one(&mut *connection)
                         .await?;
-                user(&row)
+                let user = user(&row)?;
+                mails::note_contact(connection, user.id, &user.email).await?;
+                Ok(user)
             })
         })
         .await

@@ -42,6 +42,8 @@ pub struct Database {
     backend: Backend,
     /// For whom the functions work that name nobody.
     pub(super) scope: Scope,
+    /// Users are told when they have fewer available credits; 0: never.
+    pub(super) low_credits: i64,
 }
 
 impl Database {
@@ -54,6 +56,7 @@ impl Database {
         Ok(Self {
             backend: Backend::Embedded(Embedded::open(folder).await?),
             scope: Scope::Nobody,
+            low_credits: 0,
         })
     }
 
@@ -67,6 +70,7 @@ impl Database {
         Ok(Self {
             backend: Backend::Embedded(Embedded::open_beside(folder).await?),
             scope: Scope::Nobody,
+            low_credits: 0,
         })
     }
 
@@ -79,6 +83,7 @@ impl Database {
         Ok(Self {
             backend: Backend::Postgres(Postgres::connect(options).await?),
             scope: Scope::Nobody,
+            low_credits: 0,
         })
     }
 
@@ -97,6 +102,15 @@ impl Database {
         Self {
             scope: Scope::Worker,
             ..self.clone()
+        }
+    }
+
+    /// The same database, which tells users when they have fewer available credits.
+    #[must_use]
+    pub fn with_low_credits(self, low_credits: i64) -> Self {
+        Self {
+            low_credits,
+            ..self
         }
     }
 

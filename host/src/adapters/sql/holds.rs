@@ -7,6 +7,7 @@ use super::{
     Database, Error,
     database::Scope,
     ledger::{self, Transfer},
+    mails,
     query::{Connection, query},
     rows,
 };
@@ -67,12 +68,17 @@ impl Database {
             .fetch_all(&mut connection)
             .await?
         };
+        let low = self.low_credits;
         let mut ended = 0;
         for row in &due {
             let owner = UserId::from_uuid(rows::uuid(row, "owner_id")?);
             ended += self
                 .write(Scope::Worker, move |connection| {
-                    Box::pin(async move { expire(connection, owner).await })
+                    Box::pin(async move {
+                        let ended = expire(connection, owner).await?;
+                        mails::watch_credits(connection, owner, low).await?;
+                        Ok(ended)
+                    })
                 })
                 .await?;
         }

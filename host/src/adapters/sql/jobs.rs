@@ -6,7 +6,7 @@ use super::{
     Database, Error,
     database::Scope,
     dialect::{Dialect, wait},
-    events, holds,
+    events, holds, mails,
     query::{Connection, Row, query},
     rows,
     rows::{ATTEMPT, JOB, STEP},
@@ -45,8 +45,15 @@ impl Database {
         id: JobId,
         decision: OwnerDecision,
     ) -> Result<(bool, Vec<Event>), Error> {
+        let low = self.low_credits;
         self.write(self.scope()?, move |connection| {
-            Box::pin(async move { decide(connection, id, decision).await })
+            Box::pin(async move {
+                let (changed, events) = decide(connection, id, decision).await?;
+                if let Some(event) = events.first() {
+                    mails::watch_credits(connection, event.owner, low).await?;
+                }
+                Ok((changed, events))
+            })
         })
         .await
     }
@@ -347,6 +354,7 @@ async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, E
     if about_money && head.status.is_final() {
         holds::settle(connection, step.job).await?;
     }
+    mails::announce(connection, &events).await?;
     Ok(Applied::Done {
         events,
         next: next_fence,

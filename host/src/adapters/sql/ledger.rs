@@ -14,6 +14,7 @@ use super::{
     database::Scope,
     holds,
     jobs::placeholders,
+    mails,
     query::{Connection, Row, query},
     rows,
 };
@@ -88,6 +89,7 @@ impl Database {
     /// # Errors
     /// `InsufficientCredits` when fewer are there than are taken; or when the database fails.
     pub async fn adjust(&self, change: Adjustment) -> Result<Booked, Error> {
+        let low = self.low_credits;
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
                 open_accounts(connection, change.user).await?;
@@ -117,6 +119,7 @@ impl Database {
                     let ending = holds::left_in_lots(connection, change.user).await?;
                     let taken = (amount - (available - ending)).max(0);
                     holds::draw(connection, change.user, taken, holds::DrawFrom::All).await?;
+                    mails::watch_credits(connection, change.user, low).await?;
                 }
                 Ok(Booked::Done)
             })
@@ -264,6 +267,9 @@ pub(super) async fn book(
     halves.sort_by_key(|(account, _)| account.owner().is_none());
     for (account, change) in halves {
         enter(connection, id, account, change).await?;
+    }
+    if let (Account::Available(owner), None) = (transfer.to, transfer.job) {
+        mails::refill(connection, owner).await?;
     }
     Ok(Some(id))
 }

@@ -16,6 +16,7 @@ mod holds;
 mod jobs;
 mod leases;
 mod ledger;
+mod mails;
 mod outbox;
 mod plugins;
 mod postgres;

@@ -10,6 +10,7 @@ use super::{
     database::Scope,
     dialect::{Dialect, millis},
     jobs::placeholders,
+    mails,
     query::{Connection, Row, query},
     rows::{self, JOB},
     values::{Json, to_json},
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     ids::{DeliveryId, EndpointId, JobId, MessageId, UserId},
     jobs::model::Event,
+    mail::{Content, NewMail, Recipient},
     time::Timestamp,
     webhooks::{Attempt, Kind, Message, Taken, Verdict, facts},
 };
@@ -226,7 +228,11 @@ impl Database {
         self.write(Scope::Worker, move |connection| {
             Box::pin(async move {
                 lock_endpoint(connection, taken.endpoint.id).await?;
-                insert_attempt(connection, &taken, &attempt).await?;
+                let sql = "INSERT INTO webhook_attempts (id, delivery_id, owner_id, at, \
+                     duration_ms, status, error, response) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                let (delivery, owner) = (taken.delivery.uuid(), taken.endpoint.owner);
+                insert_attempt(connection, sql, delivery, owner, &attempt).await?;
                 if settle(connection, &taken, verdict).await? {
                     judge_endpoint(connection, &taken, verdict, disable_after).await?;
                 }
@@ -311,25 +317,25 @@ async fn lock_endpoint(connection: &mut Connection, id: EndpointId) -> Result<()
     Ok(())
 }
 
-async fn insert_attempt(
+/// Keeps an attempt at something that is on its way; `sql` says in which table.
+pub(super) async fn insert_attempt(
     connection: &mut Connection,
-    taken: &Taken,
+    sql: &'static str,
+    of: uuid::Uuid,
+    owner: UserId,
     attempt: &Attempt,
 ) -> Result<(), Error> {
-    query(
-        "INSERT INTO webhook_attempts (id, delivery_id, owner_id, at, duration_ms, status, \
-         error, response) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(uuid::Uuid::now_v7())
-    .bind(taken.delivery.uuid())
-    .bind(taken.endpoint.owner.uuid())
-    .bind(attempt.at)
-    .bind(attempt.duration_ms)
-    .bind(attempt.status.map(i64::from))
-    .bind(attempt.error.as_deref())
-    .bind(&attempt.response)
-    .execute(connection)
-    .await?;
+    query(sql)
+        .bind(uuid::Uuid::now_v7())
+        .bind(of)
+        .bind(owner.uuid())
+        .bind(attempt.at)
+        .bind(attempt.duration_ms)
+        .bind(attempt.status.map(i64::from))
+        .bind(attempt.error.as_deref())
+        .bind(&attempt.response)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -412,6 +418,22 @@ async fn judge_endpoint(
     .rows_affected();
     if disabled > 0 {
         cancel_deliveries(connection, id).await?;
+        tell_owner(connection, taken, gone).await?;
     }
+    Ok(())
+}
+
+/// Tells an endpoint's owner that nothing is sent to it any more.
+async fn tell_owner(connection: &mut Connection, taken: &Taken, gone: bool) -> Result<(), Error> {
+    let Some(url) = taken.endpoint.url.clone() else {
+        return Ok(());
+    };
+    let new = NewMail {
+        owner: taken.endpoint.owner,
+        key: format!("endpoint/{}/{}", taken.endpoint.id, taken.delivery),
+        to: Recipient::Owner,
+        content: Content::EndpointDisabled { url, gone },
+    };
+    mails::insert(connection, &new).await?;
     Ok(())
 }

@@ -11,7 +11,8 @@ const SHARED: &str = "'installation', '_sqlx_migrations'";
 const INSTALLED: &str = "plugin_versions, provider_settings, plugin_revision";
 /// Tables whose rows are added and never changed.
 const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webhook_messages, \
-    webhook_attempts, credit_transfers, credit_entries, quotes";
+    webhook_attempts, credit_transfers, credit_entries, quotes, job_mails, mail_attempts, \
+    mail_suppressions, mail_events, mailbox";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'projects'";
 
@@ -149,7 +150,8 @@ impl Roles {
             format!("REVOKE UPDATE ON {ADDED} FROM {both}"),
             format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
             format!(
-                "REVOKE ALL ON callbacks, removals, chores, circuits FROM {}",
+                "REVOKE ALL ON callbacks, removals, chores, circuits, mail_attempts, \
+                 mail_suppressions, mail_events, mailbox FROM {}",
                 quote(&self.users)
             ),
             format!("REVOKE ALL ON _sqlx_migrations FROM {both}"),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use genvid_testkit::{Fault, Handle, Options, Profile, Simulators, Vendor};
+use genvid_testkit::{Fault, Handle, Options, Profile, ResendHandle, Simulators, Vendor};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -352,6 +352,11 @@ impl World {
     /// The controls of a vendor.
     pub(crate) fn vendor(&self, vendor: Vendor) -> Handle {
         self.vendors.vendor(vendor)
+    }
+
+    /// The controls of the mail vendor.
+    pub(crate) fn resend(&self) -> ResendHandle {
+        self.vendors.resend()
     }
 
     /// Arms faults at a vendor.

@@ -32,7 +32,11 @@ use crate::{
     config::{self, Settings},
     graphql, http,
     ids::NodeId,
-    jobs::{self, advance::Advance},
+    jobs::{
+        self,
+        advance::Advance,
+        limits::{Plan, Plans},
+    },
     media::{Links, Retention, Sweep},
     projects,
     providers::Catalog,
@@ -147,6 +151,7 @@ impl App {
                 minimum_credits: settings.billing.minimum_credits.into(),
             },
             quote_life: Duration::from_secs(settings.billing.quote_minutes * 60),
+            plans: Arc::new(plans(&settings)),
             public_url: (!configured.is_empty()).then_some(configured),
         });
         let uploads = uploads::Service::new(
@@ -336,6 +341,24 @@ fn webhook_settings(settings: &Settings) -> webhooks::Settings {
         disable_after: Duration::from_secs(wanted.disable_hours * 3_600),
         lenient: settings.development.lenient_links,
     }
+}
+
+/// What users get by plan, as the settings say.
+#[must_use]
+pub fn plans(settings: &Settings) -> Plans {
+    let in_flight = settings.jobs.in_flight_per_user;
+    let plan = |plan: &config::Plan| Plan {
+        weight: plan.weight,
+        in_flight: plan.in_flight.unwrap_or(in_flight),
+    };
+    let named = settings.fairness.plans.iter();
+    Plans::new(
+        named.map(|(name, own)| (name.clone(), plan(own))).collect(),
+        Plan {
+            in_flight,
+            ..Plan::default()
+        },
+    )
 }
 
 fn retention(media: &config::Media) -> Retention {

@@ -262,10 +262,10 @@ codes! {
     }
     RateLimited {
         code: transport::RATE_LIMITED,
-        places: [Request],
+        places: [Request, Problem],
         retryable: true,
-        happened: "The caller holds its maximum of open event streams.",
-        remedy: "End some of them first, or follow all jobs with one `myJobEvents`.",
+        happened: "The caller holds its maximum of open event streams; or, as a problem, has as many jobs under way as their plan allows: it says how many are `inFlight`, and the `limit`. Nothing was started.",
+        remedy: "End some streams first, or follow all jobs with one `myJobEvents`. Wait until a job is over, or cancel one, and send the request again with the same key.",
     }
     Unavailable {
         code: transport::UNAVAILABLE,

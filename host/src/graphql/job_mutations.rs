@@ -11,7 +11,8 @@ use super::{
     job::Job,
     problems::{
         ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
-        InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, outcome,
+        InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, TooManyJobsProblem,
+        outcome,
     },
     scalars::{DateTime, Json, Url},
 };
@@ -202,6 +203,7 @@ outcome!(
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
 );
 
 outcome!(
@@ -213,6 +215,7 @@ outcome!(
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
 );
 
 outcome!(
@@ -224,6 +227,7 @@ outcome!(
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
 );
 
 outcome!(
@@ -240,6 +244,7 @@ outcome!(
             | NotFound(NotFoundProblem)
             | Conflict(ConflictProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
 );
 
 impl GenerateScriptInput {

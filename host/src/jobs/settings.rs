@@ -1,7 +1,8 @@
 //! The numbers by which jobs run.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use super::limits::Plans;
 use crate::billing::Tariff;
 
 /// The numbers by which jobs run. `config.default.toml` explains each.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub tariff: Tariff,
     /// How long a quote holds.
     pub quote_life: Duration,
+    /// What users get, by plan.
+    pub plans: Arc<Plans>,
     /// Public address of this server, for vendors' callbacks.
     pub public_url: Option<String>,
 }
@@ -47,6 +50,7 @@ impl Default for Settings {
             max_media_bytes: 2 << 30,
             tariff: Tariff::default(),
             quote_life: Duration::from_secs(1_800),
+            plans: Arc::default(),
             public_url: None,
         }
     }

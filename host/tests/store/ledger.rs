@@ -144,6 +144,7 @@ impl<'b> Books<'b> {
             from: JobStatus::Failed,
             step: claimed.step.id,
             deadline: later(),
+            plans: std::sync::Arc::default(),
             event: NewEvent::job(EventType::JobRetried),
         };
         let database = self.bench.database.for_user(job.owner);

@@ -15,6 +15,7 @@ mod events;
 mod fencing;
 mod installing;
 mod ledger;
+mod limits;
 mod migrations;
 mod quotes;
 mod reading;
@@ -64,6 +65,9 @@ contract! {
     claims::a_step_is_woken_unless_somebody_holds_it,
     claims::what_a_worker_lost_sight_of_is_claimed_again,
     claims::handing_back_twice_takes_nothing_new,
+    claims::a_backlog_of_one_leaves_room_for_others,
+    claims::owners_take_turns_in_claims,
+    claims::steps_without_an_owner_are_claimed_too,
     deciding::a_cancel_is_written_once,
     deciding::a_cancel_wakes_what_is_parked,
     deciding::a_retry_begins_a_new_round,
@@ -94,6 +98,8 @@ contract! {
     ledger::whatever_happens_the_books_add_up,
     ledger::the_audit_finds_what_is_wrong,
     ledger::what_is_booked_stays,
+    limits::of_many_at_once_so_many_are_under_way,
+    limits::a_retry_needs_a_place_too,
     quotes::a_quote_is_its_owners_alone,
     quotes::times_are_of_what_was_delivered,
     reading::pages_are_stable_while_jobs_come,

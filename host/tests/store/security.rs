@@ -153,6 +153,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "webhook_deliveries",
         "webhook_attempts",
         "quotes",
+        "spending",
         "credit_accounts",
         "credit_transfers",
         "credit_entries",
@@ -363,6 +364,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
             "INSERT SELECT UPDATE",
         ),
         ("quotes", "INSERT SELECT", "INSERT SELECT"),
+        ("spending", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("credit_transfers", "INSERT SELECT", "INSERT SELECT"),
         ("credit_entries", "INSERT SELECT", "INSERT SELECT"),
         (

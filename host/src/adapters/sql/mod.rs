@@ -15,6 +15,7 @@ mod holds;
 mod jobs;
 mod leases;
 mod ledger;
+mod limits;
 mod outbox;
 mod plugins;
 mod postgres;
@@ -30,7 +31,7 @@ mod webhooks;
 
 use std::path::PathBuf;
 
-use crate::billing::Shortage;
+use crate::{billing::Shortage, jobs::limits::TooMany};
 
 pub use database::Database;
 pub use plugins::{InUse, InstallError, Installer};
@@ -104,6 +105,9 @@ pub enum Error {
     /// A job may cost more credits than its owner allows; nothing was changed.
     #[error("it may cost {0} credits, more than its owner allows")]
     OverLimit(i64),
+    /// Somebody has as many jobs under way as they may; nothing was changed.
+    #[error("{} jobs are under way, and {} may be", .0.in_flight, .0.limit)]
+    TooManyJobs(TooMany),
     /// An attempt may cost more than its job has left to spend; nothing was changed.
     #[error("the attempt may cost more than the job holds")]
     OverHold,

@@ -4,6 +4,7 @@
 mod credits;
 mod plugin;
 mod provider;
+mod users;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -36,6 +37,8 @@ enum Command {
     ///
     /// Every movement stays in the ledger for ever, with its reason.
     Credits(credits::Credits),
+    /// What users get: their plans.
+    Users(users::Users),
     /// Prove the books: that all entries add up to zero, each balance to its entries, and each job
     /// spent what its attempts were charged. Exits with 1 when something is wrong.
     Audit(credits::Audit),
@@ -56,6 +59,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
         Command::Plugin(command) => plugin::run(command).await?,
         Command::Provider(command) => provider::run(command).await?,
         Command::Credits(command) => credits::run(command).await?,
+        Command::Users(command) => users::run(command).await?,
         Command::Audit(command) => return credits::audit(command).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -7,9 +7,9 @@ use super::{
     codes::ErrorCode,
     context,
     problems::{
-        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
-        InvalidInputProblem, NotFoundProblem, Outcome, ProviderUnavailableProblem,
-        TooManyJobsProblem,
+        BudgetExceededProblem, ConflictProblem, IdempotencyKeyReusedProblem,
+        InsufficientCreditsProblem, InvalidInputProblem, NotFoundProblem, Outcome,
+        ProviderUnavailableProblem, TooManyJobsProblem,
     },
 };
 use crate::{adapters::sql, jobs, projects, providers::CatalogError, uploads, webhooks};
@@ -87,6 +87,7 @@ pub(super) fn job(ctx: &Context<'_>, error: jobs::Error) -> Error {
         | jobs::Error::NoProvider(_)
         | jobs::Error::InsufficientCredits(_)
         | jobs::Error::TooManyJobs(_)
+        | jobs::Error::BudgetExceeded(_)
         | jobs::Error::Conflict(_)) => internal(&context::request_id(ctx), &error),
     }
 }
@@ -129,6 +130,8 @@ pub(super) enum Refusal {
     InsufficientCredits(InsufficientCreditsProblem),
     /// The caller has enough to wait for.
     TooManyJobs(TooManyJobsProblem),
+    /// The project may not cost so much.
+    BudgetExceeded(BudgetExceededProblem),
 }
 
 /// What keeps a mutation from its success.
@@ -203,6 +206,7 @@ pub(super) fn settle<T: Outcome>(
             jobs::Error::InsufficientCredits(shortage) => {
                 Refusal::InsufficientCredits(shortage.into())
             }
+            jobs::Error::BudgetExceeded(overrun) => Refusal::BudgetExceeded(overrun.into()),
             jobs::Error::TooManyJobs(too_many) => Refusal::TooManyJobs(too_many.into()),
             jobs::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
             jobs::Error::Database(error) => return Err(database(ctx, &error)),
@@ -248,6 +252,7 @@ impl Refusal {
             Self::ProviderUnavailable(problem) => (ErrorCode::ProviderUnavailable, problem.message),
             Self::InsufficientCredits(problem) => (ErrorCode::InsufficientCredits, problem.message),
             Self::TooManyJobs(problem) => (ErrorCode::RateLimited, problem.message),
+            Self::BudgetExceeded(problem) => (ErrorCode::BudgetExceeded, problem.message),
         };
         coded(code, message)
     }

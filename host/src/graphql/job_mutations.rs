@@ -10,9 +10,9 @@ use super::{
     fields::Fields,
     job::Job,
     problems::{
-        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
-        InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, TooManyJobsProblem,
-        outcome,
+        BudgetExceededProblem, ConflictProblem, IdempotencyKeyReusedProblem,
+        InsufficientCreditsProblem, InvalidInputProblem, NotFoundProblem,
+        ProviderUnavailableProblem, TooManyJobsProblem, outcome,
     },
     scalars::{DateTime, Json, Url},
 };
@@ -204,6 +204,7 @@ outcome!(
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 outcome!(
@@ -216,6 +217,7 @@ outcome!(
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 outcome!(
@@ -228,6 +230,7 @@ outcome!(
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 outcome!(
@@ -245,6 +248,7 @@ outcome!(
             | Conflict(ConflictProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 impl GenerateScriptInput {

@@ -3,7 +3,7 @@
 use async_graphql::{Enum, Interface, SimpleObject};
 
 use crate::{
-    billing::Shortage,
+    billing::{Shortage, budget::Overrun},
     input::Problems,
     jobs::limits::{Scope, TooMany},
 };
@@ -29,6 +29,8 @@ pub(super) enum ProblemCode {
     InsufficientCredits,
     /// The caller has as many jobs under way as they may.
     RateLimited,
+    /// It would pass the project's budget.
+    BudgetExceeded,
 }
 
 /// Why a mutation did nothing. Select it with `... on Problem` to handle every kind at once,
@@ -59,6 +61,7 @@ pub(super) enum Problem {
     ProviderUnavailable(ProviderUnavailableProblem),
     InsufficientCredits(InsufficientCreditsProblem),
     TooManyJobs(TooManyJobsProblem),
+    BudgetExceeded(BudgetExceededProblem),
 }
 
 /// One field that cannot be taken.
@@ -219,6 +222,45 @@ impl From<Shortage> for InsufficientCreditsProblem {
             path: None,
             required,
             available,
+        }
+    }
+}
+
+/// What the job may cost at most would pass its project's budget. Nothing was started, and
+/// nothing put aside.
+#[derive(Debug, SimpleObject)]
+pub(super) struct BudgetExceededProblem {
+    /// Always `BUDGET_EXCEEDED`.
+    pub(super) code: ProblemCode,
+    /// What the budget is, what counts already, and what would be needed.
+    pub(super) message: String,
+    /// Always null: it is no field of the input.
+    pub(super) path: Option<Vec<String>>,
+    /// Credits of the budget.
+    pub(super) budget: i64,
+    /// Credits that the project's jobs have spent in the budget's period.
+    pub(super) spent: i64,
+    /// Credits that are put aside for the project's jobs that are under way.
+    pub(super) held: i64,
+    /// Credits that would have to be put aside for this job.
+    pub(super) needed: i64,
+}
+
+impl From<Overrun> for BudgetExceededProblem {
+    fn from(Overrun { budget, needed }: Overrun) -> Self {
+        Self {
+            code: ProblemCode::BudgetExceeded,
+            message: format!(
+                "This may cost {needed} credits. The project's budget is {}: {} are spent, {} held.",
+                budget.limit.words(),
+                budget.spent,
+                budget.held
+            ),
+            path: None,
+            budget: budget.limit.credits,
+            spent: budget.spent,
+            held: budget.held,
+            needed,
         }
     }
 }

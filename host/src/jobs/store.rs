@@ -81,6 +81,8 @@ pub struct Claimed {
     pub fence: Fence,
     /// Who owns the job.
     pub owner: UserId,
+    /// The owner's plan when the job was accepted.
+    pub plan: String,
     /// When the job has to be done.
     pub deadline: Timestamp,
 }

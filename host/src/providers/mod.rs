@@ -15,7 +15,7 @@ pub use catalog::{Catalog, CatalogError, CatalogItem, ItemKind};
 pub use cost::{Used, estimate};
 pub use gate::{Gate, Slot};
 pub use installed::{Activated, Installed, NewVersion, Overrides, Refused, Version, VersionState};
-pub use places::{Places, Taken};
+pub use places::{Places, Taken, Wanted};
 pub use registry::{Lookup, Problem, Registry, Snapshot};
 pub use route::{Need, Route, RuledOut, VideoNeed};
 

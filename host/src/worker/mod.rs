@@ -358,7 +358,10 @@ impl Worker {
                 claimed.iter().for_each(|claimed| self.inherit(claimed));
                 let lease = self.leases.as_ref().map(|leases| leases.claimed(began));
                 for step in claimed {
-                    self.lanes.push(Box::new(Held::new(step, lease.clone())));
+                    let weight = self.advance.settings.plans.of(&step.plan).weight;
+                    let mut held = Held::new(step, lease.clone());
+                    held.weight = weight;
+                    self.lanes.push(Box::new(held));
                 }
                 self.leave_surplus();
                 return more;
@@ -410,7 +413,7 @@ impl Worker {
                     self.fit_gates();
                 }
                 match self.gates.get(&provider) {
-                    Some(gate) => gate.enter(held.owner, held.step.id, held),
+                    Some(gate) => gate.enter(held.owner, held.weight, held.step.id, held),
                     // It went again; the next turn looks for another one.
                     None => self.lanes.push(held),
                 }

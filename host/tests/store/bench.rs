@@ -348,6 +348,7 @@ pub(crate) fn project(owner: UserId, name: &str) -> Project {
         product_images: vec!["https://example.com/a.jpg".to_owned()],
         created_at: now,
         updated_at: now,
+        budget: None,
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../backend/server.rs"]
 mod backend;
 mod bench;
+mod budgets;
 
 mod accepting;
 mod accounts;
@@ -51,6 +52,11 @@ contract! {
     accounts::an_address_is_one_user,
     accounts::a_token_leads_to_its_owner,
     accounts::a_fact_of_the_installation_is_settled_once,
+    budgets::of_many_at_once_none_passes_the_budget,
+    budgets::what_is_lowered_stops_before_it_buys,
+    budgets::a_month_begins_anew,
+    budgets::a_retry_fits_or_is_refused,
+    budgets::the_audit_counts_what_projects_spend,
     callbacks::a_delivery_is_kept_once,
     callbacks::an_open_attempt_is_found_by_reference_or_task,
     claims::each_due_step_is_claimed_once,

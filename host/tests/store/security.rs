@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use genvid::{billing::Grant, jobs::store::MediaRole, time};
+use genvid::{
+    billing::{
+        Grant,
+        budget::{Limit, Period},
+    },
+    jobs::store::MediaRole,
+    time,
+};
 use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
@@ -23,11 +30,19 @@ const INSTALLED: [&str; 3] = ["plugin_revision", "plugin_versions", "provider_se
 async fn filled() -> Bench {
     let bench = Bench::postgres().await;
     for owner in [bench.ann, bench.bob] {
-        bench
+        let shelf = bench
             .database
             .insert_project(project(owner, "Shelf"))
             .await
             .expect("kept");
+        let limit = Limit {
+            credits: 100,
+            period: Period::Month,
+        };
+        let set = bench
+            .database
+            .set_project_budget(owner, shelf.id, Some(limit));
+        assert!(set.await.expect("set"));
         let books = bench.database.for_worker();
         let grant = Grant {
             expires_at: Some(later()),

@@ -27,7 +27,7 @@ impl Database {
     /// idempotency key answers the first job; with another request it is refused.
     ///
     /// # Errors
-    /// `InsufficientCredits`, `OverLimit`, `TooManyJobs`, or when the database fails; then nothing was accepted.
+    /// `InsufficientCredits`, `OverLimit`, `TooManyJobs`, `BudgetExceeded`, or when the database fails; then nothing was accepted.
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {

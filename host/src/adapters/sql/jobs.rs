@@ -26,7 +26,7 @@ impl Database {
     /// written when the lease was lost.
     ///
     /// # Errors
-    /// `OverHold` for a new attempt that its job cannot pay, or when the database fails; then
+    /// `OverHold` for a new attempt that its job cannot pay, `BudgetExceeded`, or when the database fails; then
     /// nothing was changed.
     pub async fn apply(&self, change: Change) -> Result<Applied, Error> {
         self.write(Scope::Worker, move |connection| {
@@ -38,7 +38,7 @@ impl Database {
     /// The owner's wish for a job that no worker needs to hold: cancel or retry.
     ///
     /// # Errors
-    /// `InsufficientCredits` for a retry that they do not pay, `TooManyJobs`, or when the database fails;
+    /// `InsufficientCredits` for a retry that they do not pay, `TooManyJobs`, `BudgetExceeded`, or when the database fails;
     /// then nothing was changed.
     pub async fn decide(
         &self,

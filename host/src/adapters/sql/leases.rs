@@ -352,7 +352,8 @@ impl Claim {
              lease_epoch = lease_epoch + 1, owner_id = COALESCE(owner_id, \
              (SELECT jobs.owner_id FROM jobs WHERE jobs.id = steps.job_id)) \
              WHERE id IN ({all} LIMIT $3) RETURNING {STEP}, lease_epoch, owner_id, \
-             (SELECT deadline FROM jobs WHERE jobs.id = steps.job_id) AS deadline"
+             (SELECT deadline FROM jobs WHERE jobs.id = steps.job_id) AS deadline, \
+             (SELECT plan FROM jobs WHERE jobs.id = steps.job_id) AS plan"
         )))
         .bind(self.node.uuid())
         .bind(millis(self.lease))
@@ -374,6 +375,7 @@ impl Claim {
             step,
             fence,
             owner: UserId::from_uuid(rows::uuid(row, "owner_id")?),
+            plan: row.try_get("plan")?,
             deadline: rows::time(row, "deadline")?,
         })
     }

@@ -25,13 +25,17 @@ mod quotes;
 mod removals;
 mod roles;
 mod rows;
+mod spending;
 mod uploads;
 mod values;
 mod webhooks;
 
 use std::path::PathBuf;
 
-use crate::{billing::Shortage, jobs::limits::TooMany};
+use crate::{
+    billing::{Shortage, budget::Overrun},
+    jobs::limits::TooMany,
+};
 
 pub use database::Database;
 pub use plugins::{InUse, InstallError, Installer};
@@ -108,6 +112,9 @@ pub enum Error {
     /// Somebody has as many jobs under way as they may; nothing was changed.
     #[error("{} jobs are under way, and {} may be", .0.in_flight, .0.limit)]
     TooManyJobs(TooMany),
+    /// It would pass a budget; nothing was changed.
+    #[error("the budget is {}", .0.budget.limit.words())]
+    BudgetExceeded(Overrun),
     /// An attempt may cost more than its job has left to spend; nothing was changed.
     #[error("the attempt may cost more than the job holds")]
     OverHold,

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::{Advance, Draft, Held, Turn, Watch, Work, Written, about};
 use crate::{
     adapters::sql,
+    billing::budget::Overrun,
     ids::AttemptId,
     jobs::{
         decide::{self, Then, Verdict},
@@ -117,6 +118,11 @@ impl Advance {
         let written = match self.write(held, step, draft).await {
             Err(sql::Error::OverHold) => {
                 return self.fail(held, too_dear(), None, Vec::new()).await;
+            }
+            Err(sql::Error::BudgetExceeded(overrun)) => {
+                return self
+                    .fail(held, over_budget(&overrun), None, Vec::new())
+                    .await;
             }
             other => other?,
         };
@@ -629,6 +635,18 @@ fn nobody(route: &Route, step: &Step, work: &Work) -> Failure {
             },
         )
     })
+}
+
+fn over_budget(Overrun { budget, .. }: &Overrun) -> Failure {
+    Failure::new(
+        FailureCode::BudgetExceeded,
+        format!(
+            "The project's budget is {}, and {} are spent or held. Nothing was sent; raise the \
+             budget to try again.",
+            budget.limit.words(),
+            budget.spent + budget.held
+        ),
+    )
 }
 
 fn too_dear() -> Failure {

@@ -33,7 +33,11 @@ use crate::{
     config::{self, Settings},
     dispatch, graphql, http,
     ids::NodeId,
-    jobs::{self, advance::Advance},
+    jobs::{
+        self,
+        advance::Advance,
+        limits::{Plan, Plans},
+    },
     mail,
     media::{Links, Retention, Sweep},
     projects,
@@ -160,6 +164,7 @@ impl App {
             },
             prefer: settings.routing.prefer,
             quote_life: Duration::from_secs(settings.billing.quote_minutes * 60),
+            plans: Arc::new(plans(&settings)),
             public_url: (!configured.is_empty()).then_some(configured),
             mail: mail_settings.on,
         });
@@ -390,6 +395,24 @@ fn webhook_settings(settings: &Settings) -> webhooks::Settings {
         disable_after: Duration::from_secs(wanted.disable_hours * 3_600),
         lenient: settings.development.lenient_links,
     }
+}
+
+/// What users get by plan, as the settings say.
+#[must_use]
+pub fn plans(settings: &Settings) -> Plans {
+    let in_flight = settings.jobs.in_flight_per_user;
+    let plan = |plan: &config::Plan| Plan {
+        weight: plan.weight,
+        in_flight: plan.in_flight.unwrap_or(in_flight),
+    };
+    let named = settings.fairness.plans.iter();
+    Plans::new(
+        named.map(|(name, own)| (name.clone(), plan(own))).collect(),
+        Plan {
+            in_flight,
+            ..Plan::default()
+        },
+    )
 }
 
 fn retention(media: &config::Media) -> Retention {

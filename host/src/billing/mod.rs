@@ -3,6 +3,7 @@
 //! `adapters/sql/holds.rs` what jobs hold; both write within the transaction that they are
 //! part of. What something costs is in `price`.
 
+pub mod budget;
 pub mod price;
 
 use std::{collections::HashMap, time::Duration};

@@ -20,6 +20,11 @@ const PROVIDER_KEYS: &[&str] = &[
     "reroute",
 ];
 
+/// Keys of `[fairness.plans.NAME]`, all of them numbers, with their greatest value.
+const PLAN_KEYS: &[(&str, i128)] = &[("weight", 100), ("in_flight", MOST_IN_FLIGHT)];
+/// Most jobs of one user that are not over: they are counted with each new one.
+const MOST_IN_FLIGHT: i128 = 100_000;
+
 /// Numbers with their least and greatest value.
 const RANGES: &[(&str, i128, i128)] = &[
     ("server.port", 0, 65_535),
@@ -30,6 +35,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("jobs.lease_seconds", 3, 3_600),
     ("jobs.unconfirmed_minutes", 1, 1_440),
     ("jobs.settle_hours", 1, 720),
+    ("jobs.in_flight_per_user", 1, MOST_IN_FLIGHT),
     ("billing.credit_micro_usd", 1, 1_000_000_000),
     ("billing.margin_percent", 0, 10_000),
     ("billing.minimum_credits", 0, 1_000_000),
@@ -266,6 +272,10 @@ impl Checker<'_> {
                 self.providers(value);
                 continue;
             }
+            if place == "fairness.plans" {
+                self.plans(value);
+                continue;
+            }
             match known.get(key) {
                 None => {
                     let hint = nearest(key, known.keys().map(String::as_str));
@@ -324,6 +334,39 @@ impl Checker<'_> {
                             self.add(&format!("{place}.{host}"), to, "must be an absolute URL");
                         }
                     }
+                }
+            }
+        }
+    }
+
+    fn plans(&mut self, given: &Value) {
+        let Some(plans) = given.as_dict() else {
+            self.add("fairness.plans", given, "must be a table");
+            return;
+        };
+        for (name, table) in plans {
+            let place = format!("fairness.plans.{name}");
+            let known = |byte: u8| byte.is_ascii_lowercase() || b"0123456789-_".contains(&byte);
+            if !(1..=40).contains(&name.len()) || !name.bytes().all(known) {
+                self.add(
+                    &place,
+                    table,
+                    "must be named with 1 to 40 of a-z, 0-9, - and _",
+                );
+            }
+            let Some(keys) = table.as_dict() else {
+                self.add(&place, table, "must be a table");
+                continue;
+            };
+            for (key, value) in keys {
+                let place = format!("{place}.{key}");
+                let Some((_, most)) = PLAN_KEYS.iter().find(|(known, _)| known == key) else {
+                    let hint = nearest(key, PLAN_KEYS.iter().map(|(known, _)| *known));
+                    self.add(&place, value, format!("is not a setting of a plan{hint}"));
+                    continue;
+                };
+                if !whole(value).is_some_and(|number| (1..=*most).contains(&number)) {
+                    self.add(&place, value, format!("must be a number, 1 to {most}"));
                 }
             }
         }

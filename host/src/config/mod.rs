@@ -16,8 +16,8 @@ use figment::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
-    Data, Database, Development, Graphql, Jobs, Log, LogFormat, Mail, MailDelivery, Media,
-    MediaStore, Plugins, Provider, Redis, Role, Routing, S3, Server, Settings,
+    Data, Database, Development, Fairness, Graphql, Jobs, Log, LogFormat, Mail, MailDelivery,
+    Media, MediaStore, Plan, Plugins, Provider, Redis, Role, Routing, S3, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.

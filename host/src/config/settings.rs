@@ -22,6 +22,8 @@ pub struct Settings {
     pub log: Log,
     /// How jobs run.
     pub jobs: Jobs,
+    /// How users share what there is.
+    pub fairness: Fairness,
     /// What things cost.
     pub billing: Billing,
     /// Who is asked, and who is left alone.
@@ -165,6 +167,30 @@ pub struct Jobs {
     pub unconfirmed_minutes: u64,
     /// How long a task is followed whose job is over.
     pub settle_hours: u64,
+    /// Most jobs of one user that are not over, unless the plan says otherwise.
+    pub in_flight_per_user: u32,
+}
+
+/// How users share what there is.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Fairness {
+    /// By name.
+    pub plans: BTreeMap<String, Plan>,
+}
+
+/// What users of one plan get.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Plan {
+    /// Turns for another's one.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Most jobs that are not over.
+    #[serde(default)]
+    pub in_flight: Option<u32>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Who is asked, and who is left alone.

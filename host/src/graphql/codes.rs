@@ -127,6 +127,13 @@ codes! {
         happened: "The caller has fewer credits than this may cost at most. Nothing was started; the problem says how many are `required` and how many are `available`.",
         remedy: "Get more credits, wait for running jobs to give back what they do not need, or ask for less: a shorter text, a cheaper provider.",
     }
+    BudgetExceeded {
+        code: "BUDGET_EXCEEDED",
+        places: [Problem, Job],
+        retryable: false,
+        happened: "What the project's jobs have spent and hold would pass its budget. As a problem: nothing was started; it says the `budget`, what is `spent` and `held`, and what would be `needed`. As a job's error: the budget was lowered, and the job was stopped before it bought anything more.",
+        remedy: "Raise the budget with `setProjectBudget`, wait for running jobs to give back what they do not need, or for the next month; then send the request, or retry the job.",
+    }
     ContentRejected {
         code: "CONTENT_REJECTED",
         places: [Job],
@@ -262,10 +269,10 @@ codes! {
     }
     RateLimited {
         code: transport::RATE_LIMITED,
-        places: [Request],
+        places: [Request, Problem],
         retryable: true,
-        happened: "The caller holds its maximum of open event streams.",
-        remedy: "End some of them first, or follow all jobs with one `myJobEvents`.",
+        happened: "The caller holds its maximum of open event streams; or, as a problem, has as many jobs under way as their plan allows: it says how many are `inFlight`, and the `limit`. Nothing was started.",
+        remedy: "End some streams first, or follow all jobs with one `myJobEvents`. Wait until a job is over, or cancel one, and send the request again with the same key.",
     }
     Unavailable {
         code: transport::UNAVAILABLE,

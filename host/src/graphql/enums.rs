@@ -206,6 +206,8 @@ pub(super) enum FailureCode {
     Unconfirmed,
     /// The result could not be fetched, or is damaged.
     MediaFailed,
+    /// The project's budget was lowered, and does not allow another paid call.
+    BudgetExceeded,
     /// It was not done in time.
     DeadlineExceeded,
     /// A fault of this server.

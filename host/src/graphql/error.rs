@@ -7,8 +7,9 @@ use super::{
     codes::ErrorCode,
     context,
     problems::{
-        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
-        InvalidInputProblem, NotFoundProblem, Outcome, ProviderUnavailableProblem,
+        BudgetExceededProblem, ConflictProblem, IdempotencyKeyReusedProblem,
+        InsufficientCreditsProblem, InvalidInputProblem, NotFoundProblem, Outcome,
+        ProviderUnavailableProblem, TooManyJobsProblem,
     },
 };
 use crate::{adapters::sql, jobs, projects, providers::CatalogError, uploads, webhooks};
@@ -85,6 +86,8 @@ pub(super) fn job(ctx: &Context<'_>, error: jobs::Error) -> Error {
         | jobs::Error::KeyReused
         | jobs::Error::NoProvider(_)
         | jobs::Error::InsufficientCredits(_)
+        | jobs::Error::TooManyJobs(_)
+        | jobs::Error::BudgetExceeded(_)
         | jobs::Error::Conflict(_)) => internal(&context::request_id(ctx), &error),
     }
 }
@@ -125,6 +128,10 @@ pub(super) enum Refusal {
     ProviderUnavailable(ProviderUnavailableProblem),
     /// The caller cannot pay it.
     InsufficientCredits(InsufficientCreditsProblem),
+    /// The caller has enough to wait for.
+    TooManyJobs(TooManyJobsProblem),
+    /// The project may not cost so much.
+    BudgetExceeded(BudgetExceededProblem),
 }
 
 /// What keeps a mutation from its success.
@@ -199,6 +206,8 @@ pub(super) fn settle<T: Outcome>(
             jobs::Error::InsufficientCredits(shortage) => {
                 Refusal::InsufficientCredits(shortage.into())
             }
+            jobs::Error::BudgetExceeded(overrun) => Refusal::BudgetExceeded(overrun.into()),
+            jobs::Error::TooManyJobs(too_many) => Refusal::TooManyJobs(too_many.into()),
             jobs::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
             jobs::Error::Database(error) => return Err(database(ctx, &error)),
         },
@@ -242,6 +251,8 @@ impl Refusal {
             }
             Self::ProviderUnavailable(problem) => (ErrorCode::ProviderUnavailable, problem.message),
             Self::InsufficientCredits(problem) => (ErrorCode::InsufficientCredits, problem.message),
+            Self::TooManyJobs(problem) => (ErrorCode::RateLimited, problem.message),
+            Self::BudgetExceeded(problem) => (ErrorCode::BudgetExceeded, problem.message),
         };
         coded(code, message)
     }

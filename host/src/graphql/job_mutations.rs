@@ -10,8 +10,9 @@ use super::{
     fields::Fields,
     job::Job,
     problems::{
-        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
-        InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, outcome,
+        BudgetExceededProblem, ConflictProblem, IdempotencyKeyReusedProblem,
+        InsufficientCreditsProblem, InvalidInputProblem, NotFoundProblem,
+        ProviderUnavailableProblem, TooManyJobsProblem, outcome,
     },
     scalars::{DateTime, Json, Url},
 };
@@ -214,6 +215,8 @@ outcome!(
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 outcome!(
@@ -225,6 +228,8 @@ outcome!(
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 outcome!(
@@ -236,6 +241,8 @@ outcome!(
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 outcome!(
@@ -252,6 +259,8 @@ outcome!(
             | NotFound(NotFoundProblem)
             | Conflict(ConflictProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
+            | TooManyJobs(TooManyJobsProblem)
+            | BudgetExceeded(BudgetExceededProblem)
 );
 
 impl GenerateScriptInput {

@@ -11,6 +11,7 @@
 //! - every type, field, argument and word is described for somebody who cannot see the code.
 
 pub mod auth;
+mod budget;
 mod catalog;
 pub mod codes;
 mod connection;

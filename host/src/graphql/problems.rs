@@ -2,7 +2,11 @@
 
 use async_graphql::{Enum, Interface, SimpleObject};
 
-use crate::{billing::Shortage, input::Problems};
+use crate::{
+    billing::{Shortage, budget::Overrun},
+    input::Problems,
+    jobs::limits::{Scope, TooMany},
+};
 
 /// Most field problems in one answer; a person reads the first few.
 const MOST: usize = 50;
@@ -23,6 +27,10 @@ pub(super) enum ProblemCode {
     ProviderUnavailable,
     /// The caller has fewer credits than it may cost.
     InsufficientCredits,
+    /// The caller has as many jobs under way as they may.
+    RateLimited,
+    /// It would pass the project's budget.
+    BudgetExceeded,
 }
 
 /// Why a mutation did nothing. Select it with `... on Problem` to handle every kind at once,
@@ -52,6 +60,8 @@ pub(super) enum Problem {
     IdempotencyKeyReused(IdempotencyKeyReusedProblem),
     ProviderUnavailable(ProviderUnavailableProblem),
     InsufficientCredits(InsufficientCreditsProblem),
+    TooManyJobs(TooManyJobsProblem),
+    BudgetExceeded(BudgetExceededProblem),
 }
 
 /// One field that cannot be taken.
@@ -212,6 +222,80 @@ impl From<Shortage> for InsufficientCreditsProblem {
             path: None,
             required,
             available,
+        }
+    }
+}
+
+/// What the job may cost at most would pass its project's budget. Nothing was started, and
+/// nothing put aside.
+#[derive(Debug, SimpleObject)]
+pub(super) struct BudgetExceededProblem {
+    /// Always `BUDGET_EXCEEDED`.
+    pub(super) code: ProblemCode,
+    /// What the budget is, what counts already, and what would be needed.
+    pub(super) message: String,
+    /// Always null: it is no field of the input.
+    pub(super) path: Option<Vec<String>>,
+    /// Credits of the budget.
+    pub(super) budget: i64,
+    /// Credits that the project's jobs have spent in the budget's period.
+    pub(super) spent: i64,
+    /// Credits that are put aside for the project's jobs that are under way.
+    pub(super) held: i64,
+    /// Credits that would have to be put aside for this job.
+    pub(super) needed: i64,
+}
+
+impl From<Overrun> for BudgetExceededProblem {
+    fn from(Overrun { budget, needed }: Overrun) -> Self {
+        Self {
+            code: ProblemCode::BudgetExceeded,
+            message: format!(
+                "This may cost {needed} credits. The project's budget is {}: {} are spent, {} held.",
+                budget.limit.words(),
+                budget.spent,
+                budget.held
+            ),
+            path: None,
+            budget: budget.limit.credits,
+            spent: budget.spent,
+            held: budget.held,
+            needed,
+        }
+    }
+}
+
+/// The caller has as many jobs under way as their plan allows. Nothing was started, and nothing
+/// put aside; once one of them is over, the same request is taken.
+#[derive(Debug, SimpleObject)]
+pub(super) struct TooManyJobsProblem {
+    /// Always `RATE_LIMITED`.
+    pub(super) code: ProblemCode,
+    /// How many jobs there are, and how many there may be.
+    pub(super) message: String,
+    /// Always null: it is no field of the input.
+    pub(super) path: Option<Vec<String>>,
+    /// Most jobs of the caller's that may be under way.
+    pub(super) limit: u32,
+    /// Jobs of the caller's that are not over: queued, running, or parked as `UNCONFIRMED`.
+    pub(super) in_flight: u32,
+}
+
+impl From<TooMany> for TooManyJobsProblem {
+    fn from(too_many: TooMany) -> Self {
+        let TooMany {
+            scope: Scope::User,
+            limit,
+            in_flight,
+        } = too_many;
+        Self {
+            code: ProblemCode::RateLimited,
+            message: format!(
+                "You have {in_flight} jobs that are not over, and {limit} are allowed at a time."
+            ),
+            path: None,
+            limit,
+            in_flight,
         }
     }
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::{
+    budget::{ProjectBudget, SetProjectBudgetInput, SetProjectBudgetSuccess},
     connection::{Connection, Named, decode_cursor, encode_cursor, page_cost, page_size},
     context,
-    error::{self, Refusal, settle},
+    error::{self, Refusal, Setback, settle},
     fields::{self, Fields},
     problems::{InvalidInputProblem, NotFoundProblem, outcome},
     scalars::{DateTime, Url},
 };
 use crate::{
+    billing::budget::Limit,
     ids::ProjectId,
     projects::{self, Draft},
     uploads,
@@ -69,6 +71,11 @@ impl Project {
             pictures.push(ProductPicture { reference, url });
         }
         pictures
+    }
+
+    /// The most that its jobs may cost; null: as much as the caller has.
+    async fn budget(&self) -> Option<ProjectBudget> {
+        self.0.budget.map(Into::into)
     }
 
     /// Since when.
@@ -259,6 +266,12 @@ fn given<T: Default>(value: MaybeUndefined<T>) -> Option<T> {
     }
 }
 
+outcome!(
+    /// What became of `setProjectBudget`.
+    SetProjectBudgetResult =
+        SetProjectBudgetSuccess | InvalidInput(InvalidInputProblem) | NotFound(NotFoundProblem)
+);
+
 #[derive(Default)]
 pub(super) struct ProjectMutations;
 
@@ -301,6 +314,39 @@ impl ProjectMutations {
             Ok(UpdateProjectSuccess { project }.into())
         };
         settle(ctx, updated.await)
+    }
+
+    /// Sets the most that a project's jobs may cost, or takes that back. A job that would pass it
+    /// is not accepted. When it is lowered below what jobs hold, those that come to their next
+    /// paid call are stopped, one after the other, until the others fit; nothing more is bought.
+    async fn set_project_budget(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which project, and how much.")] input: SetProjectBudgetInput,
+    ) -> Result<SetProjectBudgetResult, Error> {
+        let user = context::user(ctx)?;
+        let set = async {
+            let mut fields = Fields::default();
+            let id = fields.id::<ProjectId>("projectId", &input.project_id);
+            let id = fields.finish_with(id)?;
+            let limit = input.credits.map(|credits| Limit {
+                credits: credits.into(),
+                period: input.period.into(),
+            });
+            let row = context::services(ctx)
+                .projects
+                .set_budget(user.id, id, limit)
+                .await
+                .map_err(|error| match error {
+                    projects::Error::NotFound => {
+                        Refusal::NotFound(NotFoundProblem::new("project", "projectId")).into()
+                    }
+                    other => Setback::from(other),
+                })?;
+            let project = Project(Arc::new(row));
+            Ok(SetProjectBudgetSuccess { project }.into())
+        };
+        settle(ctx, set.await)
     }
 
     /// Takes a project out of sight. Its jobs stay; links to their files are given out no more,

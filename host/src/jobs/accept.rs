@@ -1,6 +1,6 @@
 //! From a wish whose fields can be taken to a job with its plan, its hold and its first event.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -123,6 +123,7 @@ impl Service {
             idempotency_key: common.key,
             hold: plan::most(&plan),
             max_hold: common.max_credits.map(i64::from),
+            plans: Arc::clone(&self.settings.plans),
             request_hash,
             webhook_url: common.webhook_url,
             notify: common.notify,

@@ -21,6 +21,7 @@ pub mod decide;
 pub mod events;
 pub mod input;
 pub mod lease;
+pub mod limits;
 pub mod model;
 pub mod plan;
 pub mod quote;

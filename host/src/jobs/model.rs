@@ -269,6 +269,8 @@ words!(
         Unconfirmed = "UNCONFIRMED",
         /// The result could not be fetched, or is not what it claims to be.
         MediaFailed = "MEDIA_FAILED",
+        /// The project's budget does not allow another paid call.
+        BudgetExceeded = "BUDGET_EXCEEDED",
         /// The job's deadline passed.
         DeadlineExceeded = "DEADLINE_EXCEEDED",
         /// A fault of this server.
@@ -302,6 +304,7 @@ impl Failure {
             | FailureCode::ProviderMisconfigured
             | FailureCode::ProviderRejected
             | FailureCode::MediaFailed
+            | FailureCode::BudgetExceeded
             | FailureCode::DeadlineExceeded
             | FailureCode::Internal => true,
             FailureCode::InvalidInput | FailureCode::ContentRejected | FailureCode::Unconfirmed => {

@@ -10,6 +10,7 @@ use super::{
     check::{Common, Told, check_language, check_seconds},
     events,
     input::{JobInput, ScriptInput, VideoInput, VoiceInput},
+    limits::TooMany,
     model::{Attempt, Event, EventType, Job, JobStatus, NewEvent, Step, StepStatus, StoredFile},
     remote::{Nudge, Nudges},
     settings::Settings,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     adapters::sql::{self, Database},
-    billing::Shortage,
+    billing::{Shortage, budget::Overrun},
     ids::{JobId, ProjectId, UserId},
     input::Problems,
     projects::{self, Project, check_links},
@@ -52,6 +53,12 @@ pub enum Error {
     /// The caller has fewer credits than it may cost.
     #[error("{} credits are needed and {} are available", .0.required, .0.available)]
     InsufficientCredits(Shortage),
+    /// It would pass the project's budget.
+    #[error("the project's budget is {}", .0.budget.limit.words())]
+    BudgetExceeded(Overrun),
+    /// The caller has as many jobs under way as they may.
+    #[error("{} jobs are under way, and {} may be", .0.in_flight, .0.limit)]
+    TooManyJobs(TooMany),
     /// The database failed.
     #[error(transparent)]
     Database(sql::Error),
@@ -61,6 +68,8 @@ impl From<sql::Error> for Error {
     fn from(error: sql::Error) -> Self {
         match error {
             sql::Error::InsufficientCredits(shortage) => Self::InsufficientCredits(shortage),
+            sql::Error::BudgetExceeded(overrun) => Self::BudgetExceeded(overrun),
+            sql::Error::TooManyJobs(too_many) => Self::TooManyJobs(too_many),
             sql::Error::OverLimit(required) => {
                 let mut problems = Problems::default();
                 problems.add(
@@ -445,6 +454,7 @@ impl Service {
             from: job.status,
             step: step.id,
             deadline: time::now().after(self.settings.deadline),
+            plans: Arc::clone(&self.settings.plans),
             event: NewEvent::step(EventType::JobRetried, step.kind).saying(words),
         };
         let (changed, events) = self.database.for_user(owner).decide(id, decision).await?;

@@ -1,7 +1,8 @@
 //! The numbers by which jobs run.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use super::limits::Plans;
 use crate::{billing::Tariff, providers::Prefer};
 
 /// The numbers by which jobs run. `config.default.toml` explains each.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub prefer: Prefer,
     /// How long a quote holds.
     pub quote_life: Duration,
+    /// What users get, by plan.
+    pub plans: Arc<Plans>,
     /// Public address of this server, for vendors' callbacks.
     pub public_url: Option<String>,
     /// Can ends of jobs be told by mail?
@@ -52,6 +55,7 @@ impl Default for Settings {
             tariff: Tariff::default(),
             prefer: Prefer::default(),
             quote_life: Duration::from_secs(1_800),
+            plans: Arc::default(),
             public_url: None,
             mail: true,
         }

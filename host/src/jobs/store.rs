@@ -1,6 +1,13 @@
 //! What the domain asks of the database, as plain data.
 
-use super::model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::{
+    limits::Plans,
+    model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile},
+};
 use crate::{
     ids::{JobId, NodeId, ProjectId, StepId, UserId},
     mail::Address,
@@ -22,6 +29,8 @@ pub struct NewJob {
     pub hold: i64,
     /// Refuse it when they are more than this.
     pub max_hold: Option<i64>,
+    /// Refuse it when its owner's plan does not allow so many at a time.
+    pub plans: Arc<Plans>,
     /// SHA-256 over the request, to tell a repetition from a reuse.
     pub request_hash: Vec<u8>,
     /// Where its end is told, besides its owner's endpoints.
@@ -75,6 +84,8 @@ pub struct Claimed {
     pub fence: Fence,
     /// Who owns the job.
     pub owner: UserId,
+    /// The owner's plan when the job was accepted.
+    pub plan: String,
     /// When the job has to be done.
     pub deadline: Timestamp,
 }
@@ -86,6 +97,22 @@ pub enum Bench {
     Fetch,
     /// ffmpeg composes, or takes a picture.
     Compose,
+}
+
+/// Whose turn it is in a node's claims. Clones are one and the same.
+#[derive(Debug, Clone, Default)]
+pub struct Rota(Arc<Mutex<Uuid>>);
+
+impl Rota {
+    /// Whoever had a turn last.
+    pub(crate) fn last(&self) -> Uuid {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This owner had a turn.
+    pub(crate) fn note(&self, owner: Uuid) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = owner;
+    }
 }
 
 /// What changes of a job's row.
@@ -147,6 +174,8 @@ pub enum OwnerDecision {
         step: StepId,
         /// The new deadline.
         deadline: Timestamp,
+        /// How many jobs at a time plans allow.
+        plans: Arc<Plans>,
         /// What to append to the log.
         event: NewEvent,
     },

@@ -4,6 +4,10 @@ use url::Url;
 
 use crate::{
     adapters::sql::{self, Database},
+    billing::{
+        MOST,
+        budget::{Budget, Limit},
+    },
     ids::{ProjectId, UserId},
     input::{Problems, check_public_link},
     jobs::{input::ProductBrief, store::Page},
@@ -36,6 +40,8 @@ pub struct Project {
     pub created_at: Timestamp,
     /// Last change of its words.
     pub updated_at: Timestamp,
+    /// What its jobs may cost, if somebody said so.
+    pub budget: Option<Budget>,
 }
 
 impl Project {
@@ -115,6 +121,7 @@ impl Service {
             product_images: Vec::new(),
             created_at: now,
             updated_at: now,
+            budget: None,
         };
         let mut problems = Problems::default();
         if draft.name.is_none() {
@@ -148,6 +155,26 @@ impl Service {
             return Err(Error::NotFound);
         }
         Ok(project)
+    }
+
+    /// Sets what a project's jobs may cost, or takes that back.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Invalid`.
+    pub async fn set_budget(
+        &self,
+        owner: UserId,
+        id: ProjectId,
+        limit: Option<Limit>,
+    ) -> Result<Project, Error> {
+        if limit.is_some_and(|limit| !(0..=MOST).contains(&limit.credits)) {
+            let problem = Problems::one("credits", format!("must be 0 to {MOST}"));
+            return Err(Error::Invalid(problem));
+        }
+        if !self.database.set_project_budget(owner, id, limit).await? {
+            return Err(Error::NotFound);
+        }
+        self.find(owner, id).await?.ok_or(Error::NotFound)
     }
 
     /// Takes a project out of sight. Its jobs stay; their files are withdrawn at once, and

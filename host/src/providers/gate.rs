@@ -1,10 +1,13 @@
 //! Slots: how many tasks a vendor works on at a time for this installation.
 //!
-//! Who finds no slot waits here as a small struct, not as a task. Users take turns: a freed
-//! slot goes to the user who waits and has got the fewest since coming, and within a user to
-//! what came first. So somebody who queues a thousand jobs does not delay another's single
-//! one: that gets the next slot that is freed, after at most one for each user who came to
-//! wait at the same time.
+//! Who finds no slot waits here as a small struct, not as a task. Users take turns: a turn costs
+//! the less, the more weight its user has, and a freed slot goes to the user who waits and has
+//! paid the least since coming, and within a user to what came first. So users have turns in
+//! proportion to their weights, and somebody who queues a thousand jobs does not delay another's
+//! single one, whatever their weights: who comes stands where those stand whose turn it is, so
+//! that it gets the next slot that is freed, after at most one for each user who waits already.
+//! While somebody of weight 1 waits for another turn, each other one has at most as many as its
+//! weight, and one more.
 //!
 //! One node counts by itself. Where several nodes share the limit, each asks `Places` for
 //! those whose turn it is here, and turns are counted there, over all nodes.
@@ -17,11 +20,18 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::places::{Places, Taken};
+use super::places::{Places, Taken, Wanted};
 use crate::ids::{StepId, UserId};
 
 /// Steps that are asked for at a time.
 const TOGETHER: usize = 8;
+/// What a turn costs a user of weight 1.
+const TURN: u64 = 1_000_000;
+
+/// What a turn costs. Rounded up, so that no weight buys more than its share.
+fn cost(weight: u32) -> u64 {
+    TURN.div_ceil(u64::from(weight.max(1)))
+}
 
 /// The slots of one provider. `W` waits for one.
 pub struct Gate<W> {
@@ -63,22 +73,29 @@ struct State<W> {
     limit: usize,
     /// Slots that this node holds.
     taken: usize,
-    queues: HashMap<UserId, VecDeque<(StepId, W)>>,
+    queues: HashMap<UserId, VecDeque<Waiting<W>>>,
     turns: Turns,
     /// Other nodes believe that somebody waits here.
     in_line: bool,
 }
 
-/// Whose turn it is. A user who got a slot comes after all who wait and have got fewer; one
+/// Who waits, and what its turn costs.
+struct Waiting<W> {
+    step: StepId,
+    cost: u64,
+    waiter: W,
+}
+
+/// Whose turn it is. A user who got a slot comes after all who wait and have paid less; one
 /// who comes, or comes back, begins where those stand whose turn it is: nobody saves turns up.
 #[derive(Default)]
 struct Turns {
-    /// Users who wait, by how many turns they have had, and then by since when.
+    /// Users who wait, by what they have paid, and then by since when.
     line: BTreeSet<(u64, u64, UserId)>,
     places: HashMap<UserId, (u64, u64)>,
-    /// Turns of those who do not wait and are ahead of the others.
-    had: HashMap<UserId, u64>,
-    /// The turns of whoever got a slot last had had before.
+    /// What those have paid who do not wait and are ahead of the others.
+    paid: HashMap<UserId, u64>,
+    /// What whoever got a slot last had paid before.
     now: u64,
     arrivals: u64,
 }
@@ -92,35 +109,35 @@ impl Turns {
         if self.places.contains_key(&user) {
             return;
         }
-        let had = self.had.remove(&user).unwrap_or(0).max(self.now);
+        let paid = self.paid.remove(&user).unwrap_or(0).max(self.now);
         self.arrivals += 1;
-        self.places.insert(user, (had, self.arrivals));
-        self.line.insert((had, self.arrivals, user));
+        self.places.insert(user, (paid, self.arrivals));
+        self.line.insert((paid, self.arrivals, user));
     }
 
     /// Nothing of this user waits any more.
     fn leave(&mut self, user: UserId) {
-        if let Some((had, since)) = self.places.remove(&user) {
-            self.line.remove(&(had, since, user));
-            if had > self.now {
-                self.had.insert(user, had);
+        if let Some((paid, since)) = self.places.remove(&user) {
+            self.line.remove(&(paid, since, user));
+            if paid > self.now {
+                self.paid.insert(user, paid);
             }
         }
-        if self.had.len() > REMEMBERED {
-            self.had.retain(|_, had| *had > self.now);
+        if self.paid.len() > REMEMBERED {
+            self.paid.retain(|_, paid| *paid > self.now);
         }
     }
 
-    /// This user got a slot.
-    fn take(&mut self, user: UserId) {
+    /// This user got a slot at that cost.
+    fn take(&mut self, user: UserId, cost: u64) {
         let waits = self.places.contains_key(&user);
         self.wait(user);
-        if let Some((had, since)) = self.places.remove(&user) {
-            self.line.remove(&(had, since, user));
-            self.now = self.now.max(had);
+        if let Some((paid, since)) = self.places.remove(&user) {
+            self.line.remove(&(paid, since, user));
+            self.now = self.now.max(paid);
             self.arrivals += 1;
-            self.places.insert(user, (had + 1, self.arrivals));
-            self.line.insert((had + 1, self.arrivals, user));
+            self.places.insert(user, (paid + cost, self.arrivals));
+            self.line.insert((paid + cost, self.arrivals, user));
         }
         if !waits {
             self.leave(user);
@@ -133,33 +150,30 @@ impl Turns {
 }
 
 impl<W> State<W> {
-    fn push(&mut self, user: UserId, step: StepId, waiter: W) {
+    fn push(&mut self, user: UserId, waiting: Waiting<W>) {
         self.turns.wait(user);
-        self.queues
-            .entry(user)
-            .or_default()
-            .push_back((step, waiter));
+        self.queues.entry(user).or_default().push_back(waiting);
     }
 
     fn next(&mut self) -> Option<(StepId, W)> {
         let user = self.turns.first()?;
-        self.turns.take(user);
+        self.turns.take(user, self.queues.get(&user)?.front()?.cost);
         self.remove(user, 0)
     }
 
     /// Takes a waiter out of its queue.
     fn remove(&mut self, user: UserId, place: usize) -> Option<(StepId, W)> {
         let queue = self.queues.get_mut(&user)?;
-        let waiter = queue.remove(place);
+        let waiting = queue.remove(place);
         if queue.is_empty() {
             self.queues.remove(&user);
             self.turns.leave(user);
         }
-        waiter
+        waiting.map(|waiting| (waiting.step, waiting.waiter))
     }
 
     /// Whose turn comes next, and next after that, as `next` would answer.
-    fn front(&self, most: usize) -> Vec<(StepId, UserId)> {
+    fn front(&self, most: usize) -> Vec<Wanted> {
         // Nobody else can be among the first so many.
         let mut users: Vec<_> = self.turns.line.iter().take(most).copied().collect();
         let mut places = vec![0; users.len()];
@@ -169,17 +183,21 @@ impl<W> State<W> {
             let Some(index) = (0..users.len()).min_by_key(|index| users[*index]) else {
                 break;
             };
-            let (had, _, user) = users[index];
+            let (paid, _, user) = users[index];
             let next = self
                 .queues
                 .get(&user)
                 .and_then(|queue| queue.get(places[index]));
             match next {
-                Some((step, _)) => {
-                    front.push((*step, user));
+                Some(Waiting { step, cost, .. }) => {
+                    front.push(Wanted {
+                        step: *step,
+                        user,
+                        cost: *cost,
+                    });
                     places[index] += 1;
                     later += 1;
-                    users[index] = (had + 1, later, user);
+                    users[index] = (paid + cost, later, user);
                 }
                 None => {
                     users.swap_remove(index);
@@ -196,8 +214,8 @@ impl<W> State<W> {
         let place = queue
             .iter()
             .take(TOGETHER)
-            .position(|(waits, _)| *waits == step)?;
-        self.turns.take(user);
+            .position(|waiting| waiting.step == step)?;
+        self.turns.take(user, queue.get(place)?.cost);
         self.remove(user, place).map(|(_, waiter)| waiter)
     }
 }
@@ -284,22 +302,26 @@ impl<W: Send + 'static> Gate<W> {
         }
     }
 
-    /// Sends `waiter` on with a slot now, or when its turn comes. A step waits once at most.
-    pub fn enter(&self, user: UserId, step: StepId, waiter: W) {
-        {
+    /// Sends `waiter` on with a slot now, or when its turn comes: a user has as many turns as
+    /// `weight` says for one of a user of weight 1. A step waits once at most.
+    pub fn enter(&self, user: UserId, weight: u32, step: StepId, waiter: W) {
+        let cost = cost(weight);
+        let waiting = Waiting { step, cost, waiter };
+        let waiter = {
             let mut state = self.lock();
             if let Some(others) = &self.shared.others {
-                state.push(user, step, waiter);
+                state.push(user, waiting);
                 others.wake.notify_one();
                 return;
             }
             if state.taken >= state.limit {
-                state.push(user, step, waiter);
+                state.push(user, waiting);
                 return;
             }
             state.taken += 1;
-            state.turns.take(user);
-        }
+            state.turns.take(user, cost);
+            waiting.waiter
+        };
         (self.shared.go)(waiter, self.slot(step));
     }
 
@@ -343,7 +365,7 @@ impl<W: Send + 'static> Gate<W> {
     pub fn withdraw(&self, fits: impl Fn(&W) -> bool) -> Option<W> {
         let mut state = self.lock();
         let (user, place) = state.queues.iter().find_map(|(user, queue)| {
-            let place = queue.iter().position(|(_, waiter)| fits(waiter))?;
+            let place = queue.iter().position(|waiting| fits(&waiting.waiter))?;
             Some((*user, place))
         })?;
         let waiter = state.remove(user, place);
@@ -415,7 +437,10 @@ impl<W: Send + 'static> Gate<W> {
         match places.take(provider, limit, &wanted).await {
             Taken::Granted(granted) => {
                 let granted: HashSet<StepId> = granted.into_iter().collect();
-                for (step, user) in wanted.iter().filter(|(step, _)| granted.contains(step)) {
+                for Wanted { step, user, .. } in wanted
+                    .iter()
+                    .filter(|wanted| granted.contains(&wanted.step))
+                {
                     let waiter = {
                         let mut state = self.lock();
                         let waiter = state.pick(*step, *user);
@@ -509,9 +534,9 @@ mod tests {
         });
         let (a, b) = (UserId::generate(), UserId::generate());
         for name in ["a1", "a2", "a3"] {
-            gate.enter(a, StepId::generate(), name);
+            gate.enter(a, 1, StepId::generate(), name);
         }
-        gate.enter(b, StepId::generate(), "b1");
+        gate.enter(b, 1, StepId::generate(), "b1");
         let mut order = Vec::new();
         while let Ok((name, slot)) = went.try_recv() {
             order.push(name);
@@ -534,28 +559,101 @@ mod tests {
             drop(slot);
         };
         for name in ["a1", "a2", "a3", "a4"] {
-            gate.enter(a, StepId::generate(), name);
+            gate.enter(a, 1, StepId::generate(), name);
         }
         go(&mut order);
         go(&mut order);
         // Two who come later have one turn each before the first goes on, and one who has
         // never been there has no more than that.
-        gate.enter(b, StepId::generate(), "b1");
-        gate.enter(b, StepId::generate(), "b2");
-        gate.enter(c, StepId::generate(), "c1");
+        gate.enter(b, 1, StepId::generate(), "b1");
+        gate.enter(b, 1, StepId::generate(), "b2");
+        gate.enter(c, 1, StepId::generate(), "c1");
         for _ in 0..5 {
             go(&mut order);
         }
         assert_eq!(order, ["a1", "a2", "a3", "b1", "c1", "a4", "b2"]);
         // What was had is not forgotten by going away for a moment.
         for (user, name) in [(b, "b3"), (b, "b4"), (a, "a5"), (c, "c2")] {
-            gate.enter(user, StepId::generate(), name);
+            gate.enter(user, 1, StepId::generate(), name);
         }
         order.clear();
         for _ in 0..4 {
             go(&mut order);
         }
         assert_eq!(order, ["b3", "a5", "c2", "b4"]);
+    }
+
+    #[test]
+    fn weights_are_shares_of_the_turns() {
+        let (sender, went) = mpsc::channel();
+        let gate = Gate::new(1, move |name: (u32, usize), slot| {
+            sender.send((name, slot)).expect("test listens");
+        });
+        let weights = [1, 2, 3, 4];
+        let users = weights.map(|weight| (weight, UserId::generate()));
+        // A slot that everybody waits for.
+        let first = gate.occupy(StepId::generate());
+        for number in 0..60 {
+            for (weight, user) in users {
+                gate.enter(user, weight, StepId::generate(), (weight, number));
+            }
+        }
+        drop(first);
+        let mut order = Vec::new();
+        while let Ok(((weight, _), slot)) = went.try_recv() {
+            order.push(weight);
+            drop(slot);
+        }
+        assert_eq!(order.len(), 240, "nobody is lost");
+        for rounds in [5, 10, 15] {
+            let turns = &order[..rounds * 10];
+            for weight in weights {
+                let had = turns.iter().filter(|other| **other == weight).count();
+                let share = rounds * weight as usize;
+                assert!(had.abs_diff(share) <= 1, "{weight}: {had} of {share}");
+            }
+        }
+        // Between two turns of the lightest, the others have no more than their weights and one
+        // each.
+        let light: Vec<_> = (0..150).filter(|place| order[*place] == 1).collect();
+        for turns in light.windows(2) {
+            assert!(turns[1] - turns[0] <= (2 + 3 + 4) + 3 + 1, "{light:?}");
+        }
+    }
+
+    /// One job of somebody of weight 1 behind a thousand of somebody of weight 4, and others:
+    /// it begins within as many slots as all weights together, and one.
+    #[test]
+    fn a_light_user_comes_next_whatever_others_weigh() {
+        let (sender, went) = mpsc::channel();
+        let gate = Gate::new(1, move |name: usize, slot| {
+            sender.send((name, slot)).expect("test listens");
+        });
+        let heavy = [(4, 1_000), (4, 200), (2, 200), (100, 1_000)];
+        let first = gate.occupy(StepId::generate());
+        for (weight, jobs) in heavy {
+            let user = UserId::generate();
+            for _ in 0..jobs {
+                gate.enter(user, weight, StepId::generate(), 0);
+            }
+        }
+        drop(first);
+        let weights: usize = heavy.iter().map(|(weight, _)| *weight as usize).sum();
+        let mut single = None;
+        for turn in 0..1_500 {
+            if turn % 97 == 50 {
+                gate.enter(UserId::generate(), 1, StepId::generate(), turn);
+                single = Some(turn);
+            }
+            let (name, slot) = went.try_recv().expect("somebody goes");
+            if name > 0 {
+                assert_eq!(single.take(), Some(name));
+                assert!(turn - name <= heavy.len() + 1, "{} turns", turn - name);
+                assert!(turn - name <= weights + 2);
+            }
+            drop(slot);
+        }
+        assert_eq!(single, None, "all of them went");
     }
 
     #[test]
@@ -566,7 +664,7 @@ mod tests {
         });
         let user = UserId::generate();
         for name in 1..=5 {
-            gate.enter(user, StepId::generate(), name);
+            gate.enter(user, 1, StepId::generate(), name);
         }
         gate.set_limit(3);
         let slots: Vec<_> = went.try_iter().collect();
@@ -591,8 +689,8 @@ mod tests {
             sender.send((name, slot)).expect("test listens");
         });
         let user = UserId::generate();
-        gate.enter(user, StepId::generate(), 1);
-        gate.enter(user, StepId::generate(), 2);
+        gate.enter(user, 1, StepId::generate(), 1);
+        gate.enter(user, 1, StepId::generate(), 2);
         assert_eq!(gate.withdraw(|name| *name == 2), Some(2));
         let (_, slot) = went.try_recv().expect("the first went");
         drop(slot);
@@ -609,7 +707,7 @@ mod tests {
             gate.occupy(StepId::generate()),
             gate.occupy(StepId::generate()),
         );
-        gate.enter(UserId::generate(), StepId::generate(), 7);
+        gate.enter(UserId::generate(), 1, StepId::generate(), 7);
         drop(first);
         assert!(
             went.try_recv().is_err(),

@@ -23,7 +23,7 @@ pub use cost::{Used, estimate};
 pub use gate::{Gate, Slot};
 pub use health::{Health, Look, Measured, Outcome, Standing, Trial};
 pub use installed::{Activated, Installed, NewVersion, Overrides, Refused, Version, VersionState};
-pub use places::{Places, Taken};
+pub use places::{Places, Taken, Wanted};
 pub use registry::{Lookup, Problem, Registry, Snapshot};
 pub use route::{Need, Route, RuledOut, VideoNeed};
 

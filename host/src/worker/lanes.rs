@@ -208,6 +208,7 @@ mod tests {
             step,
             fence,
             owner: UserId::generate(),
+            plan: crate::jobs::limits::FREE.to_owned(),
             deadline: now.after(Duration::from_secs(60)),
         };
         Box::new(Held::new(claimed, None))

@@ -27,7 +27,7 @@ use crate::{
         lease::Leases,
         model::{StepKind, StepStatus},
         remote::Nudge,
-        store::{Bench, Claimed, Fence},
+        store::{Bench, Claimed, Fence, Rota},
     },
     providers::{Gate, Places, Slot},
     time::{self, Timestamp},
@@ -100,6 +100,8 @@ pub struct Worker {
     polls: usize,
     /// A claim is on its way.
     claiming: bool,
+    /// Whose turn it is among those who wait to be claimed.
+    rota: Rota,
     gates: HashMap<String, Gate<Box<Held>>>,
     places: Option<Arc<dyn Places>>,
     /// Jobs whose step this worker lost sight of and still has the lease of.
@@ -140,6 +142,7 @@ impl Worker {
             lanes,
             polls: 0,
             claiming: false,
+            rota: Rota::default(),
             gates: HashMap::new(),
             places,
             broken: Vec::new(),
@@ -260,9 +263,12 @@ impl Worker {
         let lease = self.advance.settings.lease;
         let (advance, back, node) = (Arc::clone(&self.advance), self.back.clone(), self.node);
         let busy = self.lanes.busy();
+        let rota = self.rota.clone();
         tokio::spawn(async move {
             let began = std::time::Instant::now();
-            let claimed = advance.database.claim_steps(node, lease, CLAIM, &busy);
+            let claimed = advance
+                .database
+                .claim_steps(node, lease, CLAIM, &busy, &rota);
             // A claim that never came back would be the last one.
             let claimed = AssertUnwindSafe(claimed)
                 .catch_unwind()
@@ -352,7 +358,10 @@ impl Worker {
                 claimed.iter().for_each(|claimed| self.inherit(claimed));
                 let lease = self.leases.as_ref().map(|leases| leases.claimed(began));
                 for step in claimed {
-                    self.lanes.push(Box::new(Held::new(step, lease.clone())));
+                    let weight = self.advance.settings.plans.of(&step.plan).weight;
+                    let mut held = Held::new(step, lease.clone());
+                    held.weight = weight;
+                    self.lanes.push(Box::new(held));
                 }
                 self.leave_surplus();
                 return more;
@@ -404,7 +413,7 @@ impl Worker {
                     self.fit_gates();
                 }
                 match self.gates.get(&provider) {
-                    Some(gate) => gate.enter(held.owner, held.step.id, held),
+                    Some(gate) => gate.enter(held.owner, held.weight, held.step.id, held),
                     // It went again; the next turn looks for another one.
                     None => self.lanes.push(held),
                 }

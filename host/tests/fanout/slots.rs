@@ -1,6 +1,7 @@
 //! The vendors' places, shared by all nodes.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -73,7 +74,7 @@ impl Worker {
 
     fn enter(&self, user: UserId) -> StepId {
         let step = StepId::generate();
-        self.gate.enter(user, step, step);
+        self.gate.enter(user, 1, step, step);
         step
     }
 
@@ -212,6 +213,60 @@ async fn a_busy_node_leaves_the_others_their_turn() {
     assert_eq!(vendor.most(), 2);
 }
 
+/// The same behind somebody of weight 4, and of both who wait the heavy one has four turns for
+/// one.
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_are_shares_over_all_nodes() {
+    for nodes in [1, 3] {
+        let server = redis().await;
+        let (heavy, light) = (UserId::generate(), UserId::generate());
+        let (sender, mut served) = mpsc::unbounded_channel();
+        let (mut gates, mut of_light) = (Vec::new(), HashSet::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..nodes {
+            let mut worker = Worker::over(&server, 1);
+            for _ in 0..60 {
+                let step = StepId::generate();
+                worker.gate.enter(heavy, 4, step, step);
+                of_light.insert(worker.enter(light));
+            }
+            gates.push(worker.gate.clone());
+            let sender = sender.clone();
+            tasks.spawn(async move {
+                while let Some((step, slot)) = worker.went.recv().await {
+                    let _ = sender.send(step);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    drop(slot);
+                }
+            });
+        }
+        let mut next = async || {
+            tokio::time::timeout(PATIENCE, served.recv())
+                .await
+                .expect("in time")
+                .expect("somebody goes")
+        };
+        let mut light = 0;
+        for _ in 0..50 {
+            light += usize::from(of_light.contains(&next().await));
+        }
+        // Nodes meet one after the other at the beginning.
+        assert!(
+            (8..=14).contains(&light),
+            "{light} of 50, with {nodes} nodes"
+        );
+        let single = StepId::generate();
+        gates[0].enter(UserId::generate(), 1, single, single);
+        let mut before = 0;
+        while next().await != single {
+            before += 1;
+        }
+        // One that was on its way, and of the bound: all weights together, and one.
+        assert!(before <= 1 + (4 + 1 + 1) + 1, "{before} went before it");
+        tasks.abort_all();
+    }
+}
+
 /// However many one user has queued at all nodes, another's single step gets the next place
 /// that comes free.
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +304,7 @@ async fn a_single_step_goes_next_on_any_node() {
             next().await;
         }
         let single = StepId::generate();
-        gates[0].enter(UserId::generate(), single, single);
+        gates[0].enter(UserId::generate(), 1, single, single);
         let mut before = 0;
         while next().await != single {
             before += 1;

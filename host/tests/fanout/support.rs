@@ -112,6 +112,7 @@ impl World {
             idempotency_key: id.to_string(),
             hold: 0,
             max_hold: None,
+            plans: Arc::default(),
             request_hash: id.to_string().into_bytes(),
             webhook_url: None,
             notify: None,
@@ -121,7 +122,13 @@ impl World {
         bus.publish(events);
         let claimed = self
             .database
-            .claim_steps(NodeId::generate(), Duration::from_secs(600), 1_000, &[])
+            .claim_steps(
+                NodeId::generate(),
+                Duration::from_secs(600),
+                1_000,
+                &[],
+                &genvid::jobs::store::Rota::default(),
+            )
             .await
             .expect("claimed")
             .into_iter()

@@ -258,6 +258,7 @@ impl Bench {
             idempotency_key: id.to_string(),
             hold: 0,
             max_hold: None,
+            plans: Arc::default(),
             request_hash: id.to_string().into_bytes(),
             webhook_url: None,
             notify: None,
@@ -273,7 +274,13 @@ impl Bench {
     pub(crate) async fn work(&self, job: JobId, work: impl FnOnce(&mut Change)) {
         let claimed = self
             .database
-            .claim_steps(NodeId::generate(), Duration::from_secs(30), 1_000, &[])
+            .claim_steps(
+                NodeId::generate(),
+                Duration::from_secs(30),
+                1_000,
+                &[],
+                &genvid::jobs::store::Rota::default(),
+            )
             .await
             .expect("claimed")
             .into_iter()

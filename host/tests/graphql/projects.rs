@@ -143,3 +143,56 @@ async fn a_deleted_project_is_gone_and_its_jobs_stay() {
     assert_eq!(left["project"], json!(null));
     assert_eq!(left["job"], json!({ "id": job, "project": null }));
 }
+
+const BUDGET: &str = "mutation ($input: SetProjectBudgetInput!) { setProjectBudget(input: $input) {
+    __typename
+    ... on SetProjectBudgetSuccess { project { id budget {
+        credits period spent held remaining resetsAt } } }
+    ... on Problem { code path } } }";
+
+async fn set_budget(bench: &Bench, input: Value) -> Value {
+    bench.data(BUDGET, json!({ "input": input })).await["setProjectBudget"].take()
+}
+
+#[tokio::test]
+async fn a_budget_is_set_shown_and_taken_back() {
+    let bench = Bench::new().await;
+    let made = "mutation { createProject(input: {name: \"Bottle\"}) {
+        ... on CreateProjectSuccess { project { id budget { credits } } } } }";
+    let made = bench.data(made, json!({})).await;
+    let project = &made["createProject"]["project"];
+    assert_eq!(project["budget"], Value::Null);
+    let id = project["id"].clone();
+    let set = set_budget(&bench, json!({"projectId": id, "credits": 50})).await;
+    assert_eq!(
+        set["project"]["budget"],
+        json!({"credits": 50, "period": "TOTAL", "spent": 0, "held": 0, "remaining": 50,
+            "resetsAt": null})
+    );
+    let monthly = json!({"projectId": id, "credits": 0, "period": "MONTH"});
+    let set = set_budget(&bench, monthly).await;
+    let budget = &set["project"]["budget"];
+    assert_eq!(
+        (&budget["period"], &budget["remaining"]),
+        (&json!("MONTH"), &json!(0))
+    );
+    let resets = budget["resetsAt"].as_str().expect("a time");
+    assert!(resets.contains("-01T00:00:00"), "{resets}");
+    let shown = bench
+        .data("{ projects { nodes { budget { credits } } } }", json!({}))
+        .await;
+    assert_eq!(shown["projects"]["nodes"][0]["budget"]["credits"], 0);
+    let refused = set_budget(&bench, json!({"projectId": id, "credits": -1})).await;
+    assert_eq!(
+        refused,
+        json!({"__typename": "InvalidInputProblem", "code": "INVALID_INPUT", "path": ["credits"]})
+    );
+    let gone = set_budget(&bench, json!({"projectId": id, "credits": null})).await;
+    assert_eq!(gone["project"]["budget"], Value::Null);
+    let unknown = genvid::ids::ProjectId::generate().to_string();
+    let refused = set_budget(&bench, json!({"projectId": unknown, "credits": 1})).await;
+    assert_eq!(
+        refused,
+        json!({"__typename": "NotFoundProblem", "code": "NOT_FOUND", "path": ["projectId"]})
+    );
+}

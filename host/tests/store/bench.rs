@@ -12,7 +12,7 @@ use genvid::{
             Attempt, AttemptStatus, Charge, Event, EventType, Job, JobStatus, NewEvent, Step,
             StepKind, StepStatus, StoredFile,
         },
-        store::{Accepted, Applied, Change, Claimed, NewJob},
+        store::{Accepted, Applied, Change, Claimed, NewJob, Rota},
     },
     projects::Project,
     time::{self, Timestamp},
@@ -89,21 +89,32 @@ impl Bench {
 
     /// Runs a statement as somebody whom nothing but the tables themselves can stop.
     pub(crate) async fn try_run(&self, sql: &'static str) -> Result<(), String> {
+        self.try_text(sql.to_owned()).await
+    }
+
+    async fn try_text(&self, sql: String) -> Result<(), String> {
         if let Some((server, place)) = &self.server {
-            let done = server.sql(&place.name, sql);
+            let done = server.sql(&place.name, &sql);
             return done.map(drop).map_err(|error| format!("{error:#}"));
         }
         let options = SqliteConnectOptions::new().filename(self.folder.path().join("genvid.db"));
         let mut connection = SqliteConnection::connect_with(&options)
             .await
             .expect("it opens");
-        let done = sqlx::query(sql).execute(&mut connection).await;
+        let done = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await;
         done.map(drop).map_err(|error| error.to_string())
     }
 
     /// The same, for one that nothing stops.
     pub(crate) async fn run(&self, sql: &'static str) {
         self.try_run(sql).await.expect("it runs");
+    }
+
+    /// The same, for one that is put together.
+    pub(crate) async fn run_text(&self, sql: String) {
+        self.try_text(sql).await.expect("it runs");
     }
 
     /// Accepts a job of two steps, due now.
@@ -131,7 +142,7 @@ impl Bench {
 
     pub(crate) async fn claim(&self, node: NodeId, lease: Duration) -> Vec<Claimed> {
         self.database
-            .claim_steps(node, lease, 1_000, &[])
+            .claim_steps(node, lease, 1_000, &[], &Rota::default())
             .await
             .expect("claimed")
     }
@@ -262,6 +273,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         idempotency_key: key.to_owned(),
         hold: 0,
         max_hold: None,
+        plans: Arc::default(),
         request_hash: key.as_bytes().to_vec(),
         webhook_url: None,
         notify: None,
@@ -338,6 +350,7 @@ pub(crate) fn project(owner: UserId, name: &str) -> Project {
         product_images: vec!["https://example.com/a.jpg".to_owned()],
         created_at: now,
         updated_at: now,
+        budget: None,
     }
 }
 

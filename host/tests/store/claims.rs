@@ -6,7 +6,7 @@ use genvid::{
     ids::{NodeId, StepId},
     jobs::{
         model::{StepKind, StepStatus},
-        store::{self, Claimed, OwnerDecision},
+        store::{self, Claimed, OwnerDecision, Rota},
     },
 };
 
@@ -31,7 +31,7 @@ pub(crate) async fn each_due_step_is_claimed_once(bench: Bench) {
             let (mut mine, mut empty) = (Vec::new(), 0);
             while empty < 3 {
                 let claimed = database
-                    .claim_steps(node, LEASE, 7, &[])
+                    .claim_steps(node, LEASE, 7, &[], &Rota::default())
                     .await
                     .expect("claimed");
                 assert!(claimed.len() <= 7, "a batch has its limit");
@@ -80,7 +80,7 @@ pub(crate) async fn the_oldest_come_first(bench: Bench) {
     for wanted in [first, second] {
         let claimed = bench
             .database
-            .claim_steps(NodeId::generate(), LEASE, 1, &[])
+            .claim_steps(NodeId::generate(), LEASE, 1, &[], &Rota::default())
             .await;
         let claimed = claimed.expect("claimed");
         assert_eq!(claimed.len(), 1);
@@ -117,7 +117,7 @@ pub(crate) async fn what_a_busy_node_cannot_begin_is_left(bench: Bench) {
     let claim = async |busy: &'static [store::Bench]| {
         let claimed = bench
             .database
-            .claim_steps(NodeId::generate(), LEASE, 10, busy)
+            .claim_steps(NodeId::generate(), LEASE, 10, busy, &Rota::default())
             .await
             .expect("claimed");
         claimed
@@ -282,7 +282,7 @@ pub(crate) async fn handing_back_twice_takes_nothing_new(bench: Bench) {
     assert_eq!(bench.steps(first.id).await[0].due_at, due);
     let again = bench
         .database
-        .claim_steps(node, LEASE, 1, &[])
+        .claim_steps(node, LEASE, 1, &[], &Rota::default())
         .await
         .expect("claimed");
     assert_eq!(again.len(), 1);
@@ -292,4 +292,152 @@ pub(crate) async fn handing_back_twice_takes_nothing_new(bench: Bench) {
     assert_eq!(rest.len(), 1, "only the other one is free");
     assert_ne!(rest[0].step.id, held.step.id);
     bench.done(change(&again[0])).await;
+}
+
+/// So many jobs of ann that are due long since, written past the door: accepting them one by one
+/// would take minutes.
+async fn backlog(bench: &Bench, rows: u32) {
+    let (id, bytes, late, deadline) = if bench.database.is_embedded() {
+        ("randomblob(16)", "x'00'", "1000", "9999999999999")
+    } else {
+        (
+            "gen_random_uuid()",
+            "'\\x00'::bytea",
+            "now() - interval '1 day'",
+            "now() + interval '1 day'",
+        )
+    };
+    let (json, ann) = (
+        if bench.database.is_embedded() {
+            "'{}'"
+        } else {
+            "'{}'::jsonb"
+        },
+        "(SELECT id FROM users WHERE email = 'ann@example.com')",
+    );
+    bench
+        .run_text(format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+             INSERT INTO jobs (id, owner_id, kind, status, input, idempotency_key, request_hash, \
+             deadline, created_at) SELECT {id}, {ann}, 'VOICE', 'QUEUED', {json}, \
+             'late ' || i, {bytes}, {deadline}, {late} FROM n"
+        ))
+        .await;
+    bench
+        .run_text(format!(
+            "INSERT INTO steps (id, job_id, position, kind, status, due_at, owner_id) \
+             SELECT {id}, id, 0, 'VOICE', 'PENDING', {late}, owner_id FROM jobs \
+             WHERE idempotency_key LIKE 'late %'"
+        ))
+        .await;
+}
+
+pub(crate) async fn a_backlog_of_one_leaves_room_for_others(bench: Bench) {
+    backlog(&bench, 20_000).await;
+    let single = bench.accept(bench.bob).await;
+    let (node, rota) = (NodeId::generate(), Rota::default());
+    let claim = async || {
+        let claimed = bench.database.claim_steps(node, LEASE, 256, &[], &rota);
+        claimed.await.expect("claimed")
+    };
+    let first = claim().await;
+    assert_eq!(
+        first.len(),
+        256,
+        "the rest of the room is for whoever is late"
+    );
+    assert_eq!(first.iter().filter(|c| c.owner == bench.bob).count(), 1);
+    assert!(first.iter().any(|claimed| claimed.step.job == single.id));
+    let jobs: HashSet<_> = first.iter().map(|claimed| claimed.step.job).collect();
+    assert_eq!(jobs.len(), 256, "each once");
+
+    // Whoever died held so many, too: their steps are not before everybody else's.
+    let dead = NodeId::generate();
+    let taken = bench
+        .database
+        .claim_steps(dead, SHORT, 2_000, &[], &Rota::default())
+        .await;
+    assert_eq!(taken.expect("claimed").len(), 2_000);
+    tokio::time::sleep(SHORT * 2).await;
+    let next = bench.accept(bench.bob).await;
+    let second = claim().await;
+    assert_eq!(second.len(), 256);
+    assert!(second.iter().any(|claimed| claimed.step.job == next.id));
+    assert!(
+        second
+            .iter()
+            .filter(|claimed| claimed.fence.epoch == 2)
+            .count()
+            >= 127
+    );
+}
+
+/// More owners than have a turn in one claim: all of them have one after a few.
+pub(crate) async fn owners_take_turns_in_claims(bench: Bench) {
+    backlog(&bench, 2_000).await;
+    let mut wanted = HashSet::new();
+    for _ in 0..80 {
+        let owner = crate::bench::a_user(&bench.database).await;
+        for _ in 0..3 {
+            wanted.insert(bench.accept(owner).await.id);
+        }
+    }
+    let (node, rota) = (NodeId::generate(), Rota::default());
+    for _ in 0..9 {
+        let claimed = bench.database.claim_steps(node, LEASE, 64, &[], &rota);
+        for claimed in claimed.await.expect("claimed") {
+            wanted.remove(&claimed.step.job);
+        }
+    }
+    // 81 owners, 32 in a claim, a step each: three claims are one round.
+    assert!(wanted.is_empty(), "{} were left", wanted.len());
+}
+
+/// Steps from before they named their owner, and what an older server adds meanwhile.
+pub(crate) async fn steps_without_an_owner_are_claimed_too(bench: Bench) {
+    let old = bench.accept(bench.ann).await;
+    bench.run("UPDATE steps SET owner_id = NULL").await;
+    for _ in 0..3 {
+        bench.accept(bench.bob).await;
+    }
+    let claimed = bench.claim(NodeId::generate(), LEASE).await;
+    assert_eq!(claimed.len(), 4);
+    let old = claimed.iter().find(|claimed| claimed.step.job == old.id);
+    assert_eq!(old.map(|claimed| claimed.owner), Some(bench.ann));
+}
+
+/// What a claim costs with 100,000 late steps of one owner and one each of 100 others.
+async fn measure(bench: Bench) {
+    backlog(&bench, 100_000).await;
+    bench.run("ANALYZE").await;
+    for _ in 0..100 {
+        let owner = crate::bench::a_user(&bench.database).await;
+        bench.accept(owner).await;
+    }
+    let (node, rota) = (NodeId::generate(), Rota::default());
+    let mut times = Vec::new();
+    for _ in 0..40 {
+        let began = std::time::Instant::now();
+        let claimed = bench.database.claim_steps(node, LEASE, 256, &[], &rota);
+        assert_eq!(claimed.await.expect("claimed").len(), 256);
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    println!(
+        "256 of 100,000: median {:?}, slowest {:?}",
+        times[20], times[39]
+    );
+    assert!(times[20] < Duration::from_millis(250), "{:?}", times[20]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures; run with --run-ignored and --no-capture"]
+async fn claims_stay_cheap_on_the_embedded_database() {
+    measure(Bench::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures; run with --run-ignored and --no-capture"]
+async fn claims_stay_cheap_on_postgresql() {
+    measure(Bench::postgres().await).await;
 }

@@ -84,6 +84,7 @@ pub(crate) fn retry(from: JobStatus, claimed: &Claimed) -> OwnerDecision {
         from,
         step: claimed.step.id,
         deadline: later(),
+        plans: std::sync::Arc::default(),
         event: NewEvent::step(EventType::JobRetried, claimed.step.kind),
     }
 }

@@ -55,7 +55,7 @@ fn correction(user: UserId, credits: i64) -> Adjustment {
 }
 
 /// The attempt that is about to be sent, and may cost `most`.
-fn intent(claimed: &Claimed, number: i64, most: i64) -> Attempt {
+pub(crate) fn intent(claimed: &Claimed, number: i64, most: i64) -> Attempt {
     Attempt {
         status: AttemptStatus::Submitting,
         charge: Charge::Unknown,
@@ -66,7 +66,7 @@ fn intent(claimed: &Claimed, number: i64, most: i64) -> Attempt {
     }
 }
 
-fn bought(attempt: &Attempt, credits: i64) -> Attempt {
+pub(crate) fn bought(attempt: &Attempt, credits: i64) -> Attempt {
     Attempt {
         status: AttemptStatus::Succeeded,
         charge: Charge::Charged,
@@ -144,6 +144,7 @@ impl<'b> Books<'b> {
             from: JobStatus::Failed,
             step: claimed.step.id,
             deadline: later(),
+            plans: std::sync::Arc::default(),
             event: NewEvent::job(EventType::JobRetried),
         };
         let database = self.bench.database.for_user(job.owner);

@@ -5,6 +5,7 @@
 #[path = "../backend/server.rs"]
 mod backend;
 mod bench;
+mod budgets;
 
 mod accepting;
 mod accounts;
@@ -16,6 +17,7 @@ mod events;
 mod fencing;
 mod installing;
 mod ledger;
+mod limits;
 mod mails;
 mod migrations;
 mod quotes;
@@ -53,6 +55,11 @@ contract! {
     accounts::an_address_is_one_user,
     accounts::a_token_leads_to_its_owner,
     accounts::a_fact_of_the_installation_is_settled_once,
+    budgets::of_many_at_once_none_passes_the_budget,
+    budgets::what_is_lowered_stops_before_it_buys,
+    budgets::a_month_begins_anew,
+    budgets::a_retry_fits_or_is_refused,
+    budgets::the_audit_counts_what_projects_spend,
     callbacks::a_delivery_is_kept_once,
     callbacks::an_open_attempt_is_found_by_reference_or_task,
     circuits::failures_count_whichever_node_sees_them,
@@ -72,6 +79,9 @@ contract! {
     claims::a_step_is_woken_unless_somebody_holds_it,
     claims::what_a_worker_lost_sight_of_is_claimed_again,
     claims::handing_back_twice_takes_nothing_new,
+    claims::a_backlog_of_one_leaves_room_for_others,
+    claims::owners_take_turns_in_claims,
+    claims::steps_without_an_owner_are_claimed_too,
     deciding::a_cancel_is_written_once,
     deciding::a_cancel_wakes_what_is_parked,
     deciding::a_retry_begins_a_new_round,
@@ -102,6 +112,8 @@ contract! {
     ledger::whatever_happens_the_books_add_up,
     ledger::the_audit_finds_what_is_wrong,
     ledger::what_is_booked_stays,
+    limits::of_many_at_once_so_many_are_under_way,
+    limits::a_retry_needs_a_place_too,
     mails::a_jobs_end_is_told_once_with_what_it_cost,
     mails::a_cause_is_told_once_whoever_repeats_it,
     mails::a_mail_belongs_to_one_node_at_a_time,

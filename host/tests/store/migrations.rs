@@ -3,7 +3,7 @@
 use genvid::{
     adapters::sql::{Database, OpenError, PostgresOptions, migrate_postgres},
     ids::{NodeId, UserId},
-    jobs::store::{Accepted, OwnerDecision},
+    jobs::store::{Accepted, OwnerDecision, Rota},
 };
 use sqlx::{
     Connection, SqliteConnection,
@@ -304,7 +304,7 @@ async fn an_owner_who_may_create_roles_needs_nobody() {
     };
     let node = NodeId::generate();
     let claimed = database
-        .claim_steps(node, LEASE, 10, &[])
+        .claim_steps(node, LEASE, 10, &[], &Rota::default())
         .await
         .expect("claimed");
     assert_eq!(claimed[0].step.job, job.id);

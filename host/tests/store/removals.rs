@@ -145,6 +145,7 @@ pub(crate) async fn files_of_fruitless_jobs_go_after_their_time(bench: Bench) {
         from: JobStatus::Failed,
         step,
         deadline: later(),
+        plans: std::sync::Arc::default(),
         event: NewEvent::job(EventType::JobRetried),
     };
     let decided = database.for_user(bench.ann).decide(failed.id, retry).await;

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use genvid::{
-    billing::Grant,
+    billing::{
+        Grant,
+        budget::{Limit, Period},
+    },
     jobs::store::MediaRole,
     providers::{Lane, Rules, Sign},
     time,
@@ -40,11 +43,19 @@ const INSTALLED: [&str; 3] = ["plugin_revision", "plugin_versions", "provider_se
 async fn filled() -> Bench {
     let bench = Bench::postgres().await;
     for owner in [bench.ann, bench.bob] {
-        bench
+        let shelf = bench
             .database
             .insert_project(project(owner, "Shelf"))
             .await
             .expect("kept");
+        let limit = Limit {
+            credits: 100,
+            period: Period::Month,
+        };
+        let set = bench
+            .database
+            .set_project_budget(owner, shelf.id, Some(limit));
+        assert!(set.await.expect("set"));
         let books = bench.database.for_worker();
         let grant = Grant {
             expires_at: Some(later()),
@@ -183,6 +194,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "mail_events",
         "mailbox",
         "quotes",
+        "spending",
         "credit_accounts",
         "credit_transfers",
         "credit_entries",
@@ -405,6 +417,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
             "INSERT SELECT UPDATE",
         ),
         ("quotes", "INSERT SELECT", "INSERT SELECT"),
+        ("spending", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("credit_transfers", "INSERT SELECT", "INSERT SELECT"),
         ("credit_entries", "INSERT SELECT", "INSERT SELECT"),
         (

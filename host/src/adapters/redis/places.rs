@@ -31,8 +31,8 @@ use super::{
     wire::{Body, Calls, Message},
 };
 use crate::{
-    ids::{NodeId, StepId, UserId},
-    providers::{Places, Taken},
+    ids::{NodeId, StepId},
+    providers::{Places, Taken, Wanted},
 };
 
 /// How often places are kept alive.
@@ -78,7 +78,7 @@ enum Order {
     Take {
         provider: String,
         limit: usize,
-        wanted: Vec<(StepId, UserId)>,
+        wanted: Vec<Wanted>,
         answer: oneshot::Sender<Taken>,
     },
     Occupy(String, StepId),
@@ -93,7 +93,7 @@ pub(super) struct SharedPlaces {
 
 #[async_trait]
 impl Places for SharedPlaces {
-    async fn take(&self, provider: &str, limit: usize, wanted: &[(StepId, UserId)]) -> Taken {
+    async fn take(&self, provider: &str, limit: usize, wanted: &[Wanted]) -> Taken {
         let (answer, taken) = oneshot::channel();
         self.put(Order::Take {
             provider: provider.to_owned(),
@@ -253,7 +253,7 @@ impl Counter {
         }
     }
 
-    async fn take(&mut self, provider: &str, limit: usize, wanted: &[(StepId, UserId)]) -> Taken {
+    async fn take(&mut self, provider: &str, limit: usize, wanted: &[Wanted]) -> Taken {
         if self.generation.is_none() {
             self.beat().await;
         }
@@ -272,7 +272,7 @@ impl Counter {
                 Ok((-2, wait, _)) => return Taken::Later(Duration::from_millis(wait.max(1))),
                 Ok((_, _, granted)) => {
                     self.away = None;
-                    let steps = wanted.iter().map(|(step, _)| *step);
+                    let steps = wanted.iter().map(|wanted| wanted.step);
                     return Taken::Granted(
                         steps
                             .filter(|step| granted.contains(&step.to_string()))
@@ -282,7 +282,7 @@ impl Counter {
                 Err(error) => {
                     self.parts.link.failed("count places", &error);
                     // Some may have been taken all the same.
-                    let steps: Vec<StepId> = wanted.iter().map(|(step, _)| *step).collect();
+                    let steps: Vec<StepId> = wanted.iter().map(|wanted| wanted.step).collect();
                     self.owe(provider, &steps);
                     break;
                 }
@@ -311,11 +311,11 @@ impl Counter {
         generation: &str,
         provider: &str,
         limit: usize,
-        wanted: &[(StepId, UserId)],
+        wanted: &[Wanted],
     ) -> Result<(i64, u64, Vec<String>), RedisError> {
         let mut call = TAKE_SCRIPT.prepare_invoke();
         call.key(self.parts.names.key("state"));
-        for name in ["places", "owners", "turns", "line"] {
+        for name in ["places", "owners", "paid", "line"] {
             call.key(self.parts.names.of_provider(provider, name));
         }
         call.arg(self.parts.node.to_string())
@@ -323,8 +323,8 @@ impl Counter {
             .arg(limit)
             .arg(millis(self.parts.life))
             .arg(millis(LINE_LIFE));
-        for (step, user) in wanted {
-            call.arg(step.to_string()).arg(user.to_string());
+        for Wanted { step, user, cost } in wanted {
+            call.arg(step.to_string()).arg(user.to_string()).arg(*cost);
         }
         call.invoke_async(connection).await
     }

@@ -6,7 +6,7 @@ use super::{
     Database, Error,
     database::Scope,
     dialect::{Dialect, wait},
-    events, holds, mails,
+    events, holds, limits, mails,
     query::{Connection, query},
     removals, rows,
     rows::JOB,
@@ -15,7 +15,7 @@ use super::{
     webhooks,
 };
 use crate::{
-    ids::ProjectId,
+    ids::{ProjectId, UserId},
     jobs::{
         model::{Event, Job, Step},
         store::{Accepted, NewJob, Request},
@@ -27,7 +27,7 @@ impl Database {
     /// idempotency key answers the first job; with another request it is refused.
     ///
     /// # Errors
-    /// `InsufficientCredits`, `OverLimit`, or when the database fails; then nothing was accepted.
+    /// `InsufficientCredits`, `OverLimit`, `TooManyJobs`, `BudgetExceeded`, or when the database fails; then nothing was accepted.
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         let low = self.low_credits;
         self.write(Scope::User(new.job.owner), move |connection| {
@@ -38,9 +38,10 @@ impl Database {
                 };
                 let inserted = query(
                     "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
-                     idempotency_key, request_hash, deadline, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-                     ON CONFLICT (owner_id, kind, idempotency_key) DO NOTHING",
+                     idempotency_key, request_hash, deadline, created_at, plan) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+                     (SELECT users.plan FROM users WHERE users.id = $2)) \
+                     ON CONFLICT (owner_id, kind, idempotency_key) DO NOTHING RETURNING plan",
                 )
                 .bind(new.job.id.uuid())
                 .bind(new.job.owner.uuid())
@@ -52,10 +53,9 @@ impl Database {
                 .bind(new.request_hash.as_slice())
                 .bind(new.job.deadline)
                 .bind(new.job.created_at)
-                .execute(&mut *connection)
-                .await?
-                .rows_affected();
-                if inserted == 0 {
+                .fetch_optional(&mut *connection)
+                .await?;
+                let Some(inserted) = inserted else {
                     let request = Request {
                         owner: new.job.owner,
                         kind: new.job.kind,
@@ -68,12 +68,12 @@ impl Database {
                         Error::decode("idempotency key", "its job is gone".to_owned())
                     })?;
                     return Ok((first, Vec::new()));
-                }
+                };
                 if new.max_hold.is_some_and(|most| new.hold > most) {
                     return Err(Error::OverLimit(new.hold));
                 }
                 for step in &new.steps {
-                    insert_step(connection, step).await?;
+                    insert_step(connection, new.job.owner, step).await?;
                 }
                 let job = &new.job;
                 if project_is_deleted {
@@ -89,6 +89,8 @@ impl Database {
                 let (events, _) =
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
+                let plan = new.plans.of(inserted.try_get("plan")?);
+                limits::admit(connection, new.job.owner, plan.in_flight).await?;
                 holds::hold(connection, new.job.owner, new.job.id, new.hold).await?;
                 mails::watch_credits(connection, new.job.owner, low).await?;
                 Ok((
@@ -137,13 +139,13 @@ async fn first_answer(
     .transpose()
 }
 
-async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Error> {
+async fn insert_step(connection: &mut Connection, owner: UserId, step: &Step) -> Result<(), Error> {
     let Dialect {
         now, millisecond, ..
     } = connection.dialect();
     query(AssertSqlSafe(format!(
-        "INSERT INTO steps (id, job_id, position, kind, status, due_at, quote) \
-         VALUES ($1, $2, $3, $4, $5, {now} + $6 * {millisecond}, $7)"
+        "INSERT INTO steps (id, job_id, position, kind, status, due_at, quote, owner_id) \
+         VALUES ($1, $2, $3, $4, $5, {now} + $6 * {millisecond}, $7, $8)"
     )))
     .bind(step.id.uuid())
     .bind(step.job.uuid())
@@ -152,6 +154,7 @@ async fn insert_step(connection: &mut Connection, step: &Step) -> Result<(), Err
     .bind(step.status.as_str())
     .bind(step.due_at.map(wait))
     .bind(step.quote.as_ref().map(to_json).transpose()?)
+    .bind(owner.uuid())
     .execute(connection)
     .await?;
     Ok(())

@@ -84,6 +84,38 @@ impl Database {
             .transpose()
     }
 
+    /// Puts a user on a plan, for jobs that are accepted from now on; false when there is no such
+    /// user.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_plan(&self, user: UserId, plan: String) -> Result<bool, Error> {
+        self.write(Scope::Identity, move |connection| {
+            Box::pin(async move {
+                let written = query("UPDATE users SET plan = $2 WHERE id = $1")
+                    .bind(user.uuid())
+                    .bind(plan)
+                    .execute(connection)
+                    .await?
+                    .rows_affected();
+                Ok(written > 0)
+            })
+        })
+        .await
+    }
+
+    /// The plan of a user.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn plan_of(&self, user: UserId) -> Result<Option<String>, Error> {
+        let row = query("SELECT plan FROM users WHERE id = $1")
+            .bind(user.uuid())
+            .fetch_optional(&mut self.read(Scope::Identity).await?)
+            .await?;
+        Ok(row.map(|row| row.try_get("plan")).transpose()?)
+    }
+
     /// Keeps a token's hash.
     ///
     /// # Errors

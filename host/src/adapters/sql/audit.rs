@@ -6,7 +6,10 @@ use super::{
     query::{Connection, query},
     rows,
 };
-use crate::{billing::Audit, ids::JobId};
+use crate::{
+    billing::Audit,
+    ids::{JobId, ProjectId},
+};
 
 /// Mismatches of one kind that are told.
 const TOLD: usize = 20;
@@ -18,6 +21,8 @@ enum Named {
     Text,
     /// A job, by its identifier.
     Job,
+    /// A project, by its identifier.
+    Project,
 }
 
 /// Something that must not be there: what is wrong, what its rows name, and the statement that
@@ -107,6 +112,24 @@ const CHECKS: &[(&str, Named, &str)] = &[
          (SELECT COALESCE(SUM(held), 0) FROM credit_hold_lots \
          WHERE credit_hold_lots.job_id = credit_holds.job_id)",
     ),
+    (
+        "what counts for the project's budget is not what its jobs hold and spent",
+        Named::Project,
+        "SELECT scope_id AS what FROM spending LEFT JOIN jobs ON jobs.project_id = scope_id \
+         LEFT JOIN credit_holds ON credit_holds.job_id = jobs.id \
+         GROUP BY scope_id, spending.held, spending.captured \
+         HAVING spending.held <> COALESCE(SUM(credit_holds.amount - credit_holds.captured \
+         - credit_holds.released), 0) \
+         OR spending.captured <> COALESCE(SUM(credit_holds.captured), 0)",
+    ),
+    (
+        "nobody counts what the project's jobs hold and spent",
+        Named::Project,
+        "SELECT DISTINCT jobs.project_id AS what FROM credit_holds \
+         JOIN jobs ON jobs.id = credit_holds.job_id WHERE jobs.project_id IS NOT NULL \
+         AND amount > 0 AND NOT EXISTS (SELECT 1 FROM spending \
+         WHERE spending.scope_id = jobs.project_id)",
+    ),
 ];
 
 impl Database {
@@ -147,6 +170,7 @@ async fn audit(connection: &mut Connection) -> Result<Audit, Error> {
         for row in found.iter().take(TOLD) {
             let which = match named {
                 Named::Text => row.try_get("what")?,
+                Named::Project => ProjectId::from_uuid(rows::uuid(row, "what")?).to_string(),
                 Named::Job => JobId::from_uuid(rows::uuid(row, "what")?).to_string(),
             };
             mismatches.push(format!("{which}: {what}"));

@@ -9,7 +9,7 @@ use super::{
     ledger::{self, Transfer},
     mails,
     query::{Connection, query},
-    rows,
+    rows, spending,
 };
 use crate::{
     billing::{Account, Shortage, StepQuote, TransferKind},
@@ -158,6 +158,7 @@ pub(super) async fn hold(
     if amount == 0 {
         return Ok(());
     }
+    spending::hold(connection, job, amount).await?;
     let total: i64 = row.try_get("amount")?;
     once(
         connection,
@@ -216,7 +217,8 @@ pub(super) async fn hold_again(connection: &mut Connection, job: JobId) -> Resul
     self::hold(connection, owner, job, more).await
 }
 
-/// Whether an attempt fits into what its job may spend, whatever becomes of it. Asked in the
+/// Whether an attempt fits into what its job may spend, whatever becomes of it, and its job into
+/// the budgets that it counts for. Asked in the
 /// transaction that writes down that it is about to be sent.
 pub(super) async fn reserve(connection: &mut Connection, attempt: &Attempt) -> Result<(), Error> {
     if attempt.max_credits == 0 {
@@ -229,7 +231,7 @@ pub(super) async fn reserve(connection: &mut Connection, attempt: &Attempt) -> R
     if spent.charged + spent.open + attempt.max_credits > limit {
         return Err(Error::OverHold);
     }
-    Ok(())
+    spending::check(connection, attempt.job, attempt.max_credits).await
 }
 
 /// Settles the hold of a job that is over: spends what its attempts were charged, gives back
@@ -249,6 +251,7 @@ pub(super) async fn settle(connection: &mut Connection, job: JobId) -> Result<()
     let release = remaining - capture - keep;
     let (captured, released) = (hold.captured + capture, hold.released + release);
     settle_lots(connection, job, remaining, capture, release).await?;
+    spending::settle(connection, job, capture, release).await?;
     query(
         "UPDATE credit_holds SET captured = $2, released = $3, state = $4, settled_at = $5 \
          WHERE job_id = $1",

@@ -6,7 +6,7 @@ use super::{
     Database, Error,
     database::Scope,
     dialect::{Dialect, wait},
-    events, holds, mails,
+    events, holds, limits, mails,
     query::{Connection, Row, query},
     rows,
     rows::{ATTEMPT, JOB, STEP},
@@ -26,7 +26,7 @@ impl Database {
     /// written when the lease was lost.
     ///
     /// # Errors
-    /// `OverHold` for a new attempt that its job cannot pay, or when the database fails; then
+    /// `OverHold` for a new attempt that its job cannot pay, `BudgetExceeded`, or when the database fails; then
     /// nothing was changed.
     pub async fn apply(&self, change: Change) -> Result<Applied, Error> {
         self.write(Scope::Worker, move |connection| {
@@ -38,7 +38,7 @@ impl Database {
     /// The owner's wish for a job that no worker needs to hold: cancel or retry.
     ///
     /// # Errors
-    /// `InsufficientCredits` for a retry that they do not pay, or when the database fails;
+    /// `InsufficientCredits` for a retry that they do not pay, `TooManyJobs`, `BudgetExceeded`, or when the database fails;
     /// then nothing was changed.
     pub async fn decide(
         &self,
@@ -514,6 +514,7 @@ async fn decide(
 ) -> Result<(bool, Vec<Event>), Error> {
     let at = time::now();
     let now = connection.dialect().now;
+    let mut again = None;
     let changed = match &decision {
         OwnerDecision::Cancel => query(
             "UPDATE jobs SET cancel_requested = TRUE WHERE id = $1 AND NOT cancel_requested \
@@ -523,22 +524,35 @@ async fn decide(
         .execute(&mut *connection)
         .await?
         .rows_affected(),
-        OwnerDecision::Retry { from, deadline, .. } => query(
-            "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
-                 cancel_requested = FALSE, deadline = $3 WHERE id = $1 AND status = $2 \
-                 AND discarded_at IS NULL AND files_removed_at IS NULL",
-        )
-        .bind(id.uuid())
-        .bind(from.as_str())
-        .bind(*deadline)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected(),
+        OwnerDecision::Retry {
+            from,
+            deadline,
+            plans,
+            ..
+        } => {
+            let row = query(
+                "UPDATE jobs SET status = 'RUNNING', error = NULL, completed_at = NULL, \
+                 cancel_requested = FALSE, deadline = $3, \
+                 plan = (SELECT users.plan FROM users WHERE users.id = jobs.owner_id) \
+                 WHERE id = $1 AND status = $2 \
+                 AND discarded_at IS NULL AND files_removed_at IS NULL RETURNING owner_id, plan",
+            )
+            .bind(id.uuid())
+            .bind(from.as_str())
+            .bind(*deadline)
+            .fetch_optional(&mut *connection)
+            .await?;
+            if let Some(row) = &row {
+                let owner = UserId::from_uuid(rows::uuid(row, "owner_id")?);
+                let limit = plans.of(row.try_get("plan")?).in_flight;
+                again = Some((owner, from.is_final().then_some(limit)));
+            }
+            u64::from(row.is_some())
+        }
     };
     if changed == 0 {
         return Ok((false, Vec::new()));
     }
-    let retries = matches!(decision, OwnerDecision::Retry { .. });
     let event = match decision {
         OwnerDecision::Cancel => {
             // A parked step has nobody who would look at it by itself.
@@ -579,7 +593,11 @@ async fn decide(
         }
     };
     let (events, _) = events::append(connection, id, vec![event], at).await?;
-    if retries {
+    if let Some((owner, limit)) = again {
+        // One that was parked was counted all the time.
+        if let Some(limit) = limit {
+            limits::admit(connection, owner, limit).await?;
+        }
         holds::hold_again(connection, id).await?;
     }
     Ok((true, events))

@@ -16,6 +16,7 @@ mod holds;
 mod jobs;
 mod leases;
 mod ledger;
+mod limits;
 mod mails;
 mod outbox;
 mod plugins;
@@ -27,13 +28,17 @@ mod removals;
 mod roles;
 mod rows;
 mod settling;
+mod spending;
 mod uploads;
 mod values;
 mod webhooks;
 
 use std::path::PathBuf;
 
-use crate::billing::Shortage;
+use crate::{
+    billing::{Shortage, budget::Overrun},
+    jobs::limits::TooMany,
+};
 
 pub use database::Database;
 pub use plugins::{InUse, InstallError, Installer};
@@ -107,6 +112,12 @@ pub enum Error {
     /// A job may cost more credits than its owner allows; nothing was changed.
     #[error("it may cost {0} credits, more than its owner allows")]
     OverLimit(i64),
+    /// Somebody has as many jobs under way as they may; nothing was changed.
+    #[error("{} jobs are under way, and {} may be", .0.in_flight, .0.limit)]
+    TooManyJobs(TooMany),
+    /// It would pass a budget; nothing was changed.
+    #[error("the budget is {}", .0.budget.limit.words())]
+    BudgetExceeded(Overrun),
     /// An attempt may cost more than its job has left to spend; nothing was changed.
     #[error("the attempt may cost more than the job holds")]
     OverHold,

@@ -7,7 +7,9 @@ use super::{
     database::Scope,
     jobs::placeholders,
     query::{Connection, Row, query},
-    removals, rows, uploads,
+    removals, rows,
+    spending::{self, BUDGET},
+    uploads,
     values::{Json, to_json},
 };
 use crate::{
@@ -18,8 +20,15 @@ use crate::{
     uploads::all_referred,
 };
 
-const PROJECT: &str = "id, owner_id, name, product_name, product_description, product_images, \
-    created_at, updated_at";
+/// A project and its budget.
+fn select() -> String {
+    format!(
+        "SELECT projects.id, projects.owner_id, projects.name, projects.product_name, \
+         projects.product_description, projects.product_images, projects.created_at, \
+         projects.updated_at, {BUDGET} FROM projects \
+         LEFT JOIN spending ON spending.scope_id = projects.id"
+    )
+}
 
 fn project(row: &Row) -> Result<Project, Error> {
     let images: Json = row.try_get("product_images")?;
@@ -32,6 +41,7 @@ fn project(row: &Row) -> Result<Project, Error> {
         product_images: images.read("product images")?,
         created_at: rows::time(row, "created_at")?,
         updated_at: rows::time(row, "updated_at")?,
+        budget: spending::budget(row)?,
     })
 }
 
@@ -141,7 +151,8 @@ impl Database {
         id: ProjectId,
     ) -> Result<Option<Project>, Error> {
         query(AssertSqlSafe(format!(
-            "SELECT {PROJECT} FROM projects WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL"
+            "{} WHERE projects.id = $1 AND projects.owner_id = $2 AND deleted_at IS NULL",
+            select()
         )))
         .bind(id.uuid())
         .bind(owner.uuid())
@@ -163,8 +174,8 @@ impl Database {
     ) -> Result<Vec<Project>, Error> {
         let list = placeholders(ids.len());
         let sql = format!(
-            "SELECT {PROJECT} FROM projects WHERE id IN ({list}) AND owner_id = ${} \
-             AND deleted_at IS NULL",
+            "{} WHERE projects.id IN ({list}) AND projects.owner_id = ${} AND deleted_at IS NULL",
+            select(),
             ids.len() + 1
         );
         let mut query = query(AssertSqlSafe(sql));
@@ -191,8 +202,9 @@ impl Database {
         first: u32,
     ) -> Result<Page<Project>, Error> {
         let rows = query(AssertSqlSafe(format!(
-            "SELECT {PROJECT} FROM projects WHERE owner_id = $1 AND id < $2 AND deleted_at IS NULL \
-             ORDER BY id DESC LIMIT $3"
+            "{} WHERE projects.owner_id = $1 AND projects.id < $2 AND deleted_at IS NULL \
+             ORDER BY projects.id DESC LIMIT $3",
+            select()
         )))
         .bind(owner.uuid())
         .bind(after.map_or(uuid::Uuid::max(), ProjectId::uuid))

@@ -271,7 +271,7 @@ impl Target {
     }
 }
 
-async fn find(database: &Database, user: &str) -> anyhow::Result<User> {
+pub(super) async fn find(database: &Database, user: &str) -> anyhow::Result<User> {
     let found = match user.parse::<UserId>() {
         Ok(id) => database.find_user(id).await?,
         Err(_) => database.find_user_by_email(user).await?,

@@ -5,6 +5,7 @@ mod attempts;
 mod credits;
 mod plugin;
 mod provider;
+mod users;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -41,6 +42,8 @@ enum Command {
     ///
     /// Every movement stays in the ledger for ever, with its reason.
     Credits(credits::Credits),
+    /// What users get: their plans.
+    Users(users::Users),
     /// Prove the books: that all entries add up to zero, each balance to its entries, and each job
     /// spent what its attempts were charged. Exits with 1 when something is wrong.
     Audit(credits::Audit),
@@ -62,6 +65,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
         Command::Provider(command) => provider::run(command).await?,
         Command::Attempts(command) => attempts::run(command).await?,
         Command::Credits(command) => credits::run(command).await?,
+        Command::Users(command) => users::run(command).await?,
         Command::Audit(command) => return credits::audit(command).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -52,6 +52,8 @@ pub struct Held {
     pub lease: Option<Lease>,
     /// Whose job it is.
     pub owner: UserId,
+    /// How many turns it has for another's one.
+    pub weight: u32,
     /// When the job has to be done.
     pub deadline: Timestamp,
     /// Its place among the vendor's tasks.
@@ -88,6 +90,7 @@ impl Held {
             fence: claimed.fence,
             lease,
             owner: claimed.owner,
+            weight: 1,
             deadline: claimed.deadline,
             slot: None,
             waits_at: None,

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     adapters::sql,
+    billing::budget::Overrun,
     ids::AttemptId,
     jobs::{
         decide::{self, Then, Verdict},
@@ -136,6 +137,11 @@ impl Advance {
         let written = match self.write(held, step, draft).await {
             Err(sql::Error::OverHold) => {
                 return self.fail(held, too_dear(), None, Vec::new()).await;
+            }
+            Err(sql::Error::BudgetExceeded(overrun)) => {
+                return self
+                    .fail(held, over_budget(&overrun), None, Vec::new())
+                    .await;
             }
             other => other?,
         };
@@ -532,6 +538,18 @@ impl Advance {
                 }),
         }
     }
+}
+
+fn over_budget(Overrun { budget, .. }: &Overrun) -> Failure {
+    Failure::new(
+        FailureCode::BudgetExceeded,
+        format!(
+            "The project's budget is {}, and {} are spent or held. Nothing was sent; raise the \
+             budget to try again.",
+            budget.limit.words(),
+            budget.spent + budget.held
+        ),
+    )
 }
 
 fn too_dear() -> Failure {

@@ -1,9 +1,9 @@
 -- Takes places of one provider for users' steps of one node.
 -- KEYS: 1 state, 2 places (sorted set of steps, score: until when), 3 owners (hash, step to
---       node), 4 turns (hash, user to turns had; `now`: those that whoever got a place last
---       had had before), 5 line (sorted set of `node user`, score: until when it waits)
+--       node), 4 paid (hash, user to what was paid for turns; `now`: what whoever got a place
+--       last had paid before), 5 line (sorted set of `node user`, score: until when it waits)
 -- ARGV: 1 node, 2 generation, 3 limit, 4 life of a place in ms, 5 life in the line in ms,
---       6… each a step and its user; none: nobody waits at this node any more
+--       6… each a step, its user and what its turn costs; none: nobody waits at this node any more
 -- Answers: {0, 0, steps that got a place}, or {-1, 0, {}} when the generation is another one,
 --       or {-2, ms to wait, {}}
 local clock = redis.call('TIME')
@@ -34,7 +34,7 @@ end
 -- Who comes, or comes back, stands where those stand whose turn it is.
 local virtual = tonumber(redis.call('HGET', KEYS[4], 'now') or '0')
 local known = {}
-local function had(user)
+local function paid(user)
     if not known[user] then
         known[user] = math.max(tonumber(redis.call('HGET', KEYS[4], user) or '0'), virtual)
     end
@@ -44,8 +44,8 @@ local free = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[2])
 local granted, done = {}, {}
 while true do
     local best
-    for index = 6, #ARGV, 2 do
-        if not done[index] and (not best or had(ARGV[index + 1]) < had(ARGV[best + 1])) then
+    for index = 6, #ARGV, 3 do
+        if not done[index] and (not best or paid(ARGV[index + 1]) < paid(ARGV[best + 1])) then
             best = index
         end
     end
@@ -54,10 +54,10 @@ while true do
     end
     local step, user = ARGV[best], ARGV[best + 1]
     if not redis.call('ZSCORE', KEYS[2], step) then
-        -- Each user who waits at another node and has had fewer turns is left one place.
+        -- Each user who waits at another node and has paid less is left one place.
         local ahead = 0
         for other in pairs(elsewhere) do
-            if other ~= user and had(other) < had(user) then
+            if other ~= user and paid(other) < paid(user) then
                 ahead = ahead + 1
             end
         end
@@ -65,8 +65,8 @@ while true do
             break
         end
         free = free - 1
-        virtual = math.max(virtual, had(user))
-        known[user] = had(user) + 1
+        virtual = math.max(virtual, paid(user))
+        known[user] = paid(user) + tonumber(ARGV[best + 2])
         redis.call('HSET', KEYS[4], user, string.format('%.0f', known[user]))
     end
     redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), step)
@@ -89,7 +89,7 @@ if #granted > 0 then
         end
     end
 end
-for index = 6, #ARGV, 2 do
+for index = 6, #ARGV, 3 do
     if not done[index] then
         local member = ARGV[1] .. ' ' .. ARGV[index + 1]
         redis.call('ZADD', KEYS[5], now + tonumber(ARGV[5]), member)

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     accept::Checked,
     input::JobInput,
-    model::{JobKind, StepKind},
+    model::{JobKind, StepKind, StepSource},
     plan::PlannedStep,
     service::{Error, Service},
     wish::{ScriptWish, VideoWish, VoiceWish},
@@ -53,6 +53,9 @@ pub struct QuotedStep {
     pub quote: StepQuote,
     /// Who could not: the provider, and why.
     pub ruled_out: Vec<(String, String)>,
+    /// Whose result it would take over; then it costs nothing, if that is still there.
+    #[serde(default)]
+    pub reused_from: Option<StepSource>,
     /// How long the first of the providers took lately.
     pub took: Option<Took>,
 }
@@ -85,11 +88,22 @@ impl Took {
     }
 }
 
+impl QuotedStep {
+    /// Credits that it costs at least, if it is made.
+    #[must_use]
+    pub fn min_credits(&self) -> i64 {
+        match self.reused_from {
+            Some(_) => 0,
+            None => self.quote.min_credits(),
+        }
+    }
+}
+
 impl Quote {
     /// Credits that it costs at least, if it is made.
     #[must_use]
     pub fn min_credits(&self) -> i64 {
-        self.steps.iter().map(|step| step.quote.min_credits()).sum()
+        self.steps.iter().map(QuotedStep::min_credits).sum()
     }
 
     /// Credits that it never costs more than.
@@ -157,7 +171,9 @@ impl Service {
             ..
         } = checked;
         let mut steps = Vec::new();
-        for planned in self.plan(&input, speaks_itself)? {
+        let plan = self.plan(&input, speaks_itself)?;
+        let reused = self.foresee(owner, project, &input, &plan).await?;
+        for planned in plan {
             let took = match planned.route.candidates.first() {
                 Some(first) => self.took(first, planned.kind).await?,
                 None => None,
@@ -167,6 +183,7 @@ impl Service {
                 kind: planned.kind,
                 quote: planned.quote,
                 ruled_out: ruled_out.map(|out| (out.provider, out.reason)).collect(),
+                reused_from: reused.get(&planned.kind).copied(),
                 took,
             });
         }

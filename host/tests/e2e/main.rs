@@ -27,6 +27,7 @@ mod quotes;
 mod realtime;
 mod refusals;
 mod repeats;
+mod reuse;
 mod sandbox;
 mod stops;
 mod support;

@@ -19,6 +19,7 @@ mod migrations;
 mod quotes;
 mod reading;
 mod removals;
+mod reuse;
 mod security;
 mod uploads;
 mod webhooks;
@@ -107,6 +108,8 @@ contract! {
     removals::a_job_that_is_accepted_while_its_project_goes_is_discarded,
     removals::a_removal_belongs_to_one_node_and_is_repeated,
     removals::a_chore_belongs_to_one_node,
+    reuse::of_two_that_ask_for_the_same_one_asks,
+    reuse::what_was_bought_is_found_by_its_owner_alone,
     uploads::a_strangers_upload_is_as_good_as_missing,
     uploads::of_many_at_once_so_many_are_open,
     uploads::an_upload_is_settled_once,

@@ -31,6 +31,7 @@ pub(crate) fn quote(owner: UserId) -> Quote {
                 }],
             },
             ruled_out: vec![("heygen".to_owned(), "makes no voices".to_owned())],
+            reused_from: None,
             took: Took::of(vec![Duration::from_secs(3)]),
         }],
         created_at: now,

@@ -8,6 +8,7 @@ mod deliver;
 mod finish;
 mod poll;
 mod recover;
+mod reuse;
 mod store;
 mod submit;
 

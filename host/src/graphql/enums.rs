@@ -169,6 +169,8 @@ pub(super) enum JobEventType {
     StepUnconfirmed,
     /// The result is being stored.
     StepStoring,
+    /// The same was bought before: its result is taken over, and nothing is bought.
+    StepReused,
     /// The step is done.
     StepSucceeded,
     /// The step ended without a result.

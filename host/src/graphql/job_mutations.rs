@@ -42,6 +42,10 @@ pub(super) struct GenerateScriptInput {
     /// The provider's own options, checked against its `optionsSchema(kind: SCRIPT)`, and
     /// `model`, one of its models. Needs `provider`.
     options: Option<Json>,
+    /// Whether what this project bought before is taken over where the very same would be asked
+    /// of the same provider: it then costs nothing. `false` buys everything again.
+    #[graphql(default = true)]
+    reuse: bool,
     /// The caller's own key for this request, 1 to 255 characters. Sending the same request
     /// again with the same key answers the first job and starts nothing.
     idempotency_key: String,
@@ -79,6 +83,10 @@ pub(super) struct GenerateVoiceInput {
     /// The provider's own options, checked against its `optionsSchema(kind: VOICE)`, and
     /// `model`, one of its models. Needs `provider` or `voiceId`.
     options: Option<Json>,
+    /// Whether what this project bought before is taken over where the very same would be asked
+    /// of the same provider: it then costs nothing. `false` buys everything again.
+    #[graphql(default = true)]
+    reuse: bool,
     /// The caller's own key for this request, 1 to 255 characters. Sending the same request
     /// again with the same key answers the first job and starts nothing.
     idempotency_key: String,
@@ -132,6 +140,10 @@ pub(super) struct GenerateVideoInput {
     /// The film provider's own options, checked against its `optionsSchema(kind: VIDEO)`, and
     /// `model`, one of its models. Needs `provider`.
     options: Option<Json>,
+    /// Whether what this project bought before is taken over where the very same would be asked
+    /// of the same provider: it then costs nothing. `false` buys everything again.
+    #[graphql(default = true)]
+    reuse: bool,
     /// The caller's own key for this request, 1 to 255 characters. Sending the same request
     /// again with the same key answers the first job and starts nothing.
     idempotency_key: String,
@@ -275,6 +287,7 @@ impl GenerateScriptInput {
             provider: fields.provider("provider", self.provider),
             exclude: Vec::new(),
             options: self.options.map(|Json(options)| options),
+            buy_again: !self.reuse,
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
@@ -296,6 +309,7 @@ impl GenerateVoiceInput {
             provider: fields.provider("provider", self.provider),
             voice: fields.item("voiceId", self.voice_id),
             options: self.options.map(|Json(options)| options),
+            buy_again: !self.reuse,
             idempotency_key: self.idempotency_key,
             deadline: fields.instant("deadline", self.deadline),
             webhook_url: fields.link("webhookUrl", self.webhook_url),
@@ -336,6 +350,7 @@ impl GenerateVideoInput {
                 .subtitles
                 .map_or(model::SubtitleMode::Sidecar, Into::into),
             options: self.options.map(|Json(options)| options),
+            buy_again: !self.reuse,
             idempotency_key: self.idempotency_key,
             deadline,
             webhook_url,

@@ -9,6 +9,7 @@ use super::{
     job_mutations::{GenerateScriptInput, GenerateVideoInput, GenerateVoiceInput},
     problems::{InvalidInputProblem, NotFoundProblem, ProviderUnavailableProblem, outcome},
     scalars::DateTime,
+    step::ReusedFrom,
 };
 use crate::jobs::quote;
 
@@ -39,8 +40,11 @@ pub(super) struct Quote {
 pub(super) struct QuoteStep {
     /// Which step.
     kind: StepKind,
-    /// The least of all providers.
+    /// The least of all providers; 0 when it would be taken over.
     min_credits: i64,
+    /// Whose result would be taken over, so that nothing is bought; else null. What the quote says
+    /// at most holds also when that is gone once the job is started.
+    reused_from: Option<ReusedFrom>,
     /// The most of all providers.
     max_credits: i64,
     /// The providers that could make it, in the order in which they are tried.
@@ -122,7 +126,11 @@ impl From<quote::QuotedStep> for QuoteStep {
     fn from(step: quote::QuotedStep) -> Self {
         Self {
             kind: step.kind.into(),
-            min_credits: step.quote.min_credits(),
+            min_credits: step.min_credits(),
+            reused_from: step.reused_from.map(|source| ReusedFrom {
+                job_id: source.job.into(),
+                step: step.kind.into(),
+            }),
             max_credits: step.quote.max_credits(),
             route: step
                 .quote

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Error, ID, Object};
+use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::{
     enums::{AttemptStatus, Charge, StepKind, StepStatus},
@@ -37,6 +37,14 @@ impl Step {
     /// server does itself.
     async fn provider(&self) -> Option<ID> {
         self.row.provider.as_ref().map(ID::from)
+    }
+
+    /// Where its result was taken over from instead of buying one; null when it was not.
+    async fn reused_from(&self) -> Option<ReusedFrom> {
+        self.row.reused_from.map(|source| ReusedFrom {
+            job_id: source.job.into(),
+            step: self.row.kind.into(),
+        })
     }
 
     /// How much is done, 0 to 1, as the provider says; null when it does not say.
@@ -77,6 +85,15 @@ impl Step {
             .await?;
         Ok(attempts.into_iter().map(Attempt).collect())
     }
+}
+
+/// A step that asked the same provider for the very same before.
+#[derive(SimpleObject)]
+pub(super) struct ReusedFrom {
+    /// Its job, one of the caller's.
+    pub(super) job_id: ID,
+    /// Which of that job's steps.
+    pub(super) step: StepKind,
 }
 
 pub(super) struct Attempt(Arc<model::Attempt>);

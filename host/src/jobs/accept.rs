@@ -95,6 +95,8 @@ impl Service {
                 error: None,
                 round: 1,
                 quote: quotes.get(&kind).map(|quote| (*quote).clone()),
+                reuse_key: None,
+                reused_from: None,
                 due_at: (position == 0).then_some(now),
                 started_at: None,
                 completed_at: None,

@@ -42,6 +42,10 @@ pub struct ScriptInput {
     /// The provider's own options.
     #[serde(default)]
     pub options: serde_json::Value,
+    /// Whether results that were bought before may be taken over. Not written where they may:
+    /// the text is then as it was before anybody could say otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub reuse: bool,
 }
 
 /// Speak a text.
@@ -61,6 +65,10 @@ pub struct VoiceInput {
     /// The provider's own options.
     #[serde(default)]
     pub options: serde_json::Value,
+    /// Whether results that were bought before may be taken over. Not written where they may:
+    /// the text is then as it was before anybody could say otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub reuse: bool,
 }
 
 /// Make a film.
@@ -95,6 +103,22 @@ pub struct VideoInput {
     /// The video provider's own options.
     #[serde(default)]
     pub options: serde_json::Value,
+    /// Whether results that were bought before may be taken over. Not written where they may:
+    /// the text is then as it was before anybody could say otherwise.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub reuse: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_yes(reuse: &bool) -> bool {
+    *reuse
 }
 
 /// Something of a provider's catalogue.
@@ -146,6 +170,16 @@ impl JobInput {
             Self::Script(_) => None,
             Self::Voice(voice) => Some(&voice.text),
             Self::Video(video) => video.script.as_deref(),
+        }
+    }
+
+    /// Whether results that were bought before may be taken over.
+    #[must_use]
+    pub fn reuse(&self) -> bool {
+        match self {
+            Self::Script(script) => script.reuse,
+            Self::Voice(voice) => voice.reuse,
+            Self::Video(video) => video.reuse,
         }
     }
 
@@ -230,6 +264,7 @@ mod tests {
             max_seconds: None,
             subtitles: SubtitleMode::None,
             options: serde_json::Value::Null,
+            reuse: true,
         };
         assert!(
             !JobInput::Video(input.clone())
@@ -249,5 +284,8 @@ mod tests {
             "voice_provider":null,"voice":null,"max_seconds":20,"subtitles":"SIDECAR"}"#;
         let input: JobInput = serde_json::from_str(stored).expect("decodes");
         assert_eq!(input.kind(), JobKind::Video);
+        assert!(input.reuse());
+        let again = serde_json::to_value(&input).expect("a text");
+        assert!(again.get("reuse").is_none(), "{again}");
     }
 }

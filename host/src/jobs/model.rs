@@ -198,6 +198,8 @@ words!(
         StepUnconfirmed = "STEP_UNCONFIRMED",
         /// The result is being stored.
         StepStoring = "STEP_STORING",
+        /// The same was bought before: its result is taken over, and nothing is bought.
+        StepReused = "STEP_REUSED",
         /// The step is done.
         StepSucceeded = "STEP_SUCCEEDED",
         /// The step ended without a result.
@@ -502,6 +504,15 @@ pub struct Job {
     pub completed_at: Option<Timestamp>,
 }
 
+/// A step whose result another one took over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSource {
+    /// Its job.
+    pub job: JobId,
+    /// Itself.
+    pub step: StepId,
+}
+
 /// A step's row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -528,6 +539,10 @@ pub struct Step {
     /// What it may cost at each provider, if it is paid; nothing for one that is older than
     /// credits.
     pub quote: Option<StepQuote>,
+    /// SHA-256 of what was asked for, if it may be taken over or is to be waited for.
+    pub reuse_key: Option<Vec<u8>>,
+    /// Whose result it took over instead of buying one.
+    pub reused_from: Option<StepSource>,
     /// When a worker should look at it; nothing when there is nothing to do.
     pub due_at: Option<Timestamp>,
     /// When it began.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     accept::Checked,
     input::JobInput,
-    model::{JobKind, StepKind},
+    model::{JobKind, StepKind, StepSource},
     plan::{self, PlannedStep},
     requests,
     service::{Error, Service},
@@ -60,6 +60,9 @@ pub struct QuotedStep {
     /// What the first of the providers takes no notice of.
     #[serde(default)]
     pub ignored: Vec<Ignored>,
+    /// Whose result it would take over; then it costs nothing, if that is still there.
+    #[serde(default)]
+    pub reused_from: Option<StepSource>,
     /// How long the first of the providers took lately, or usually takes.
     pub took: Option<Took>,
 }
@@ -116,11 +119,22 @@ impl Took {
     }
 }
 
+impl QuotedStep {
+    /// Credits that it costs at least, if it is made.
+    #[must_use]
+    pub fn min_credits(&self) -> i64 {
+        match self.reused_from {
+            Some(_) => 0,
+            None => self.quote.min_credits(),
+        }
+    }
+}
+
 impl Quote {
     /// Credits that it costs at least, if it is made.
     #[must_use]
     pub fn min_credits(&self) -> i64 {
-        self.steps.iter().map(|step| step.quote.min_credits()).sum()
+        self.steps.iter().map(QuotedStep::min_credits).sum()
     }
 
     /// Credits that it never costs more than.
@@ -195,7 +209,9 @@ impl Service {
             ..
         } = checked;
         let mut steps = Vec::new();
-        for planned in self.plan(&input, speaks_itself)? {
+        let plan = self.plan(&input, speaks_itself)?;
+        let reused = self.foresee(owner, project, &input, &plan).await?;
+        for planned in plan {
             let first = planned.route.candidates.first();
             let first = first.and_then(|id| self.registry.find(id));
             steps.push(QuotedStep {
@@ -209,6 +225,7 @@ impl Service {
                     None => None,
                 },
                 quote: planned.quote,
+                reused_from: reused.get(&planned.kind).copied(),
             });
         }
         let now = time::now();

@@ -172,6 +172,7 @@ pub fn script_request(input: &JobInput, manifest: &Manifest) -> Option<PaidReque
             provider: None,
             exclude: Vec::new(),
             options: serde_json::Value::Null,
+            reuse: video.reuse,
         },
         JobInput::Voice(_) => return None,
     };

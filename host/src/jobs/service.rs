@@ -197,6 +197,7 @@ impl Service {
             provider: wish.provider,
             exclude: wish.exclude,
             options,
+            reuse: !wish.buy_again,
         });
         Ok(Checked {
             project: project.map(|project| project.id),
@@ -263,6 +264,7 @@ impl Service {
             exclude: Vec::new(),
             voice: wish.voice.map(|voice| voice.id),
             options,
+            reuse: !wish.buy_again,
         });
         Ok(Checked {
             project: project.map(|project| project.id),
@@ -363,6 +365,7 @@ impl Service {
             max_seconds: wish.max_seconds,
             subtitles: wish.subtitles,
             options,
+            reuse: !wish.buy_again,
         };
         let speaks_itself = self.speaks_itself(&input);
         let input = JobInput::Video(input);

@@ -30,6 +30,8 @@ pub struct ScriptWish {
     pub exclude: Vec<String>,
     /// The provider's own options.
     pub options: Option<serde_json::Value>,
+    /// Buy everything, also what was bought before.
+    pub buy_again: bool,
     /// The caller's key, 1 to 255 characters.
     pub idempotency_key: String,
     /// When it has to be done.
@@ -59,6 +61,8 @@ pub struct VoiceWish {
     pub voice: Option<ProviderItem>,
     /// The provider's own options.
     pub options: Option<serde_json::Value>,
+    /// Buy everything, also what was bought before.
+    pub buy_again: bool,
     /// The caller's key.
     pub idempotency_key: String,
     /// When it has to be done.
@@ -102,6 +106,8 @@ pub struct VideoWish {
     pub subtitles: SubtitleMode,
     /// The video provider's own options.
     pub options: Option<serde_json::Value>,
+    /// Buy everything, also what was bought before.
+    pub buy_again: bool,
     /// The caller's key.
     pub idempotency_key: String,
     /// When it has to be done.

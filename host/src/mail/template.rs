@@ -259,6 +259,10 @@ impl Speaker<'_> {
             FailureCode::DeadlineExceeded => {
                 self.say("It was not done in time.", "任务未能在期限内完成。")
             }
+            FailureCode::BudgetExceeded => self.say(
+                "The project's budget is used up: raise it to go on.",
+                "项目预算已用完，提高预算后可继续。",
+            ),
             FailureCode::Internal => {
                 self.say("It was a fault of this service.", "本服务发生了故障。")
             }

@@ -131,6 +131,36 @@ pub async fn keep_file(
     Ok(described(file(writer.finish().await?), probe))
 }
 
+/// A copy of a stored file among the files of another job. `None` when it is not there any
+/// more.
+///
+/// # Errors
+/// `Host` when the store fails, `Unusable` when what is there is not what was stored.
+pub async fn copy(
+    blobs: &Arc<dyn BlobStore>,
+    job: JobId,
+    original: &StoredFile,
+) -> Result<Option<StoredFile>, StoreError> {
+    let Some(mut blob) = blobs.open(&key_of(original)?, None).await? else {
+        return Ok(None);
+    };
+    let host = |error: std::io::Error| StoreError::Host(error.to_string());
+    let mut writer = blobs.create(&new_key(job)?, &original.mime).await?;
+    while let Some(chunk) = blob.body.next().await {
+        writer.write(chunk.map_err(host)?).await.map_err(host)?;
+    }
+    let copied = file(writer.finish().await?);
+    if copied.sha256 != original.sha256 || copied.size != original.size {
+        return Err(StoreError::Unusable("the file has changed".to_owned()));
+    }
+    Ok(Some(StoredFile {
+        duration_ms: original.duration_ms,
+        width: original.width,
+        height: original.height,
+        ..copied
+    }))
+}
+
 /// A stored file, for the studio to read.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use genvid_s3::S3Store;
 
 pub use assets::JobAssets;
 pub use fetch::{
-    Fetched, StoreError, keep_file, keep_text, keep_url, probe_kind, saved_asset, source,
+    Fetched, StoreError, copy, keep_file, keep_text, keep_url, probe_kind, saved_asset, source,
     stored_text,
 };
 pub use sweep::{Retention, Sweep, Swept, is_withdrawn};

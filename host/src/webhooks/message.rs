@@ -91,6 +91,7 @@ mod tests {
             exclude: Vec::new(),
             voice: None,
             options: Value::Null,
+            reuse: true,
         });
         Job {
             id: JobId::generate(),

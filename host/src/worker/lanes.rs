@@ -195,6 +195,8 @@ mod tests {
             error: None,
             round: 1,
             quote: None,
+            reuse_key: None,
+            reused_from: None,
             due_at: Some(now),
             started_at: None,
             completed_at: None,

@@ -44,7 +44,7 @@ pub(crate) async fn queue_many(client: &Client) {
         async move {
             let wish = json!({
                 "text": "One of a thousand.", "language": "en", "provider": "elevenlabs",
-                "idempotencyKey": format!("many-{number}"),
+                "reuse": false, "idempotencyKey": format!("many-{number}"),
             });
             client.start("GenerateVoice", wish).await
         }

@@ -31,7 +31,7 @@ async fn start(client: &Client, project: &str, numbers: std::ops::Range<usize>) 
             let wish = json!({
                 "projectId": project, "script": "One of many.", "language": "en",
                 "aspect": "SQUARE", "subtitles": "NONE", "provider": "heygen",
-                "idempotencyKey": format!("many-{number}"),
+                "reuse": false, "idempotencyKey": format!("many-{number}"),
             });
             client.start("GenerateVideo", wish).await
         }

@@ -29,6 +29,7 @@ mod quotes;
 mod realtime;
 mod refusals;
 mod repeats;
+mod reuse;
 mod sandbox;
 mod seeds;
 mod settling;

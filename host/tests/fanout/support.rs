@@ -75,6 +75,7 @@ impl World {
             exclude: Vec::new(),
             voice: None,
             options: serde_json::Value::Null,
+            reuse: true,
         });
         let step = Step {
             id: StepId::generate(),
@@ -88,6 +89,8 @@ impl World {
             error: None,
             round: 1,
             quote: None,
+            reuse_key: None,
+            reused_from: None,
             due_at: Some(now),
             started_at: None,
             completed_at: None,

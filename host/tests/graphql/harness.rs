@@ -217,6 +217,7 @@ impl Bench {
             max_seconds: None,
             subtitles: SubtitleMode::Sidecar,
             options: Value::Null,
+            reuse: true,
         });
         let steps = (0_i64..)
             .zip(input.plan(false))
@@ -232,6 +233,8 @@ impl Bench {
                 error: None,
                 round: 1,
                 quote: None,
+                reuse_key: None,
+                reused_from: None,
                 due_at: (position == 0).then_some(now),
                 started_at: None,
                 completed_at: None,

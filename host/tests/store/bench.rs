@@ -241,6 +241,8 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         error: None,
         round: 1,
         quote: None,
+        reuse_key: None,
+        reused_from: None,
         due_at: (position == 0).then_some(now),
         started_at: None,
         completed_at: None,
@@ -252,6 +254,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         exclude: Vec::new(),
         voice: None,
         options: json!({"speed": 1.25}),
+        reuse: true,
     });
     NewJob {
         job: Job {

@@ -247,6 +247,7 @@ pub(crate) async fn a_jobs_end_is_told_once_with_what_it_cost(bench: Bench) {
         from: JobStatus::Failed,
         step,
         deadline: later(),
+        plans: std::sync::Arc::default(),
         event: NewEvent::job(EventType::JobRetried),
     };
     let scoped = bench.database.for_user(bench.ann);

@@ -23,6 +23,7 @@ mod migrations;
 mod quotes;
 mod reading;
 mod removals;
+mod reuse;
 mod security;
 mod settling;
 mod uploads;
@@ -138,6 +139,8 @@ contract! {
     removals::a_job_that_is_accepted_while_its_project_goes_is_discarded,
     removals::a_removal_belongs_to_one_node_and_is_repeated,
     removals::a_chore_belongs_to_one_node,
+    reuse::of_two_that_ask_for_the_same_one_asks,
+    reuse::what_was_bought_is_found_by_its_owner_alone,
     settling::what_was_not_charged_is_tried_again,
     settling::a_task_that_was_found_goes_on,
     settling::what_was_charged_for_nothing_costs_the_owner_nothing,

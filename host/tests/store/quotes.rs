@@ -39,6 +39,7 @@ pub(crate) fn quote(owner: UserId) -> Quote {
                 tried: false,
             }],
             ignored: Vec::new(),
+            reused_from: None,
             took: Took::of(vec![Duration::from_secs(3)]),
         }],
         created_at: now,

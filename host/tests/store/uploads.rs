@@ -232,6 +232,7 @@ fn film(owner: UserId, picture: UploadId) -> NewJob {
         max_seconds: None,
         subtitles: SubtitleMode::None,
         options: Value::Null,
+        reuse: true,
     });
     new.job.kind = new.job.input.kind();
     new

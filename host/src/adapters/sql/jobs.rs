@@ -8,7 +8,7 @@ use super::{
     dialect::{Dialect, wait},
     events, holds, limits, mails,
     query::{Connection, Row, query},
-    rows,
+    reuse, rows,
     rows::{ATTEMPT, JOB, STEP},
     values::{Bind, Json, to_json},
 };
@@ -26,7 +26,8 @@ impl Database {
     /// written when the lease was lost.
     ///
     /// # Errors
-    /// `OverHold` for a new attempt that its job cannot pay, `BudgetExceeded`, or when the database fails; then
+    /// `OverHold` for a new attempt that its job cannot pay, `BudgetExceeded`, `Underway` for one
+    /// that another step has sent or is about to send, or when the database fails; then
     /// nothing was changed.
     pub async fn apply(&self, change: Change) -> Result<Applied, Error> {
         self.write(Scope::Worker, move |connection| {
@@ -324,6 +325,9 @@ async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, E
         return Ok(Applied::Lost);
     }
     let about_money = attempt.is_some() || job.is_some();
+    let intends = attempt
+        .as_ref()
+        .is_some_and(|attempt| attempt.status == AttemptStatus::Submitting);
     if let Some(attempt) = attempt {
         if attempt.status == AttemptStatus::Submitting {
             holds::reserve(connection, &attempt).await?;
@@ -351,6 +355,11 @@ async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, E
         .await?;
     }
     let (events, head) = events::append(connection, step.job, events, at).await?;
+    if intends {
+        // Last: with the owner's log locked by the events, of two that ask for the same the
+        // second one sees the first.
+        reuse::refuse_twin(connection, &step).await?;
+    }
     if about_money && head.status.is_final() {
         holds::settle(connection, step.job).await?;
     }
@@ -379,7 +388,8 @@ async fn write_step(
     let written = query(AssertSqlSafe(format!(
         "UPDATE steps SET status = $1, provider = $2, progress = $3, output = $4, error = $5, \
          round = $6, due_at = {now} + $7 * {millisecond}, started_at = $8, completed_at = $9, \
-         lease_owner = CASE WHEN $10 THEN lease_owner ELSE NULL END \
+         lease_owner = CASE WHEN $10 THEN lease_owner ELSE NULL END, \
+         reuse_key = $15, reused_step = $16, reused_job = $17 \
          WHERE id = $11 AND lease_owner = $12 AND lease_epoch = $13 \
          AND job_id = (SELECT jobs.id FROM jobs WHERE jobs.id = $14 {lock})"
     )))
@@ -397,6 +407,9 @@ async fn write_step(
     .bind(fence.node.uuid())
     .bind(fence.epoch)
     .bind(step.job.uuid())
+    .bind(step.reuse_key.as_deref())
+    .bind(step.reused_from.map(|source| source.step.uuid()))
+    .bind(step.reused_from.map(|source| source.job.uuid()))
     .execute(connection)
     .await?
     .rows_affected();

@@ -25,6 +25,7 @@ mod projects;
 mod query;
 mod quotes;
 mod removals;
+mod reuse;
 mod roles;
 mod rows;
 mod settling;
@@ -121,6 +122,9 @@ pub enum Error {
     /// An attempt may cost more than its job has left to spend; nothing was changed.
     #[error("the attempt may cost more than the job holds")]
     OverHold,
+    /// The same is being bought by another step, or was just now; nothing was changed.
+    #[error("the same is being bought already")]
+    Underway,
     /// The writer is gone: the process is shutting down.
     #[error("the database is closed")]
     Closed,

@@ -8,7 +8,7 @@ use crate::{
     ids::{AttemptId, JobId, ProjectId, StepId, UserId},
     jobs::model::{
         Attempt, AttemptStatus, Charge, Event, EventType, Job, JobKind, JobStatus, NewEvent, Step,
-        StepKind, StepStatus,
+        StepKind, StepSource, StepStatus,
     },
     time::Timestamp,
 };
@@ -16,7 +16,7 @@ use crate::{
 pub(super) const JOB: &str = "id, owner_id, project_id, kind, status, input, error, \
     cancel_requested, last_seq, deadline, created_at, completed_at";
 pub(super) const STEP: &str = "id, job_id, position, kind, status, provider, progress, output, \
-    error, round, quote, due_at, started_at, completed_at";
+    error, round, quote, reuse_key, reused_step, reused_job, due_at, started_at, completed_at";
 pub(super) const ATTEMPT: &str = "id, step_id, job_id, number, round, provider, plugin_version, \
     plugin_digest, status, charge, vendor_task, request, delivered, error, cost_micro_usd, \
     max_credits, credits, submitted_at, accepted_at, uncertain_at, finished_at, counts, model";
@@ -86,10 +86,21 @@ pub(super) fn step(row: &Row) -> Result<Step, Error> {
         error: optional_json("step error", row.try_get("error")?)?,
         round: row.try_get("round")?,
         quote: optional_json("step quote", row.try_get("quote")?)?,
+        reuse_key: row.try_get("reuse_key")?,
+        reused_from: source(row)?,
         due_at: optional_time(row, "due_at")?,
         started_at: optional_time(row, "started_at")?,
         completed_at: optional_time(row, "completed_at")?,
     })
+}
+
+fn source(row: &Row) -> Result<Option<StepSource>, Error> {
+    let job: Option<Uuid> = row.try_get("reused_job")?;
+    let step: Option<Uuid> = row.try_get("reused_step")?;
+    Ok(job.zip(step).map(|(job, step)| StepSource {
+        job: JobId::from_uuid(job),
+        step: StepId::from_uuid(step),
+    }))
 }
 
 pub(super) fn attempt(row: &Row) -> Result<Attempt, Error> {

@@ -30,6 +30,20 @@ impl Advance {
         attempt: Option<Attempt>,
         media: Vec<(UserId, MediaRole, StoredFile)>,
     ) -> Result<Turn, sql::Error> {
+        self.succeed_after(held, work, output, attempt, media, Vec::new())
+            .await
+    }
+
+    /// The same, with something to be told before.
+    pub(super) async fn succeed_after(
+        &self,
+        held: &mut Held,
+        work: &Work,
+        output: StepOutput,
+        attempt: Option<Attempt>,
+        media: Vec<(UserId, MediaRole, StoredFile)>,
+        mut events: Vec<NewEvent>,
+    ) -> Result<Turn, sql::Error> {
         let now = time::now();
         let next = work
             .steps
@@ -39,13 +53,16 @@ impl Advance {
                 due_at: Some(now),
                 ..step.clone()
             });
-        let mut events = vec![about(held.step.kind, EventType::StepSucceeded)];
+        events.push(about(held.step.kind, EventType::StepSucceeded));
+        if let Some(next) = next.as_ref().filter(|next| !next.kind.is_paid()) {
+            events.push(about(next.kind, EventType::StepStarted));
+        }
         let job = match &next {
-            Some(next) if !next.kind.is_paid() => {
-                events.push(about(next.kind, EventType::StepStarted));
-                None
-            }
-            Some(_) => None,
+            // What is taken over is never sent, which begins a job otherwise.
+            Some(_) => (work.job.status == JobStatus::Queued).then_some(JobChange {
+                status: JobStatus::Running,
+                error: None,
+            }),
             None => {
                 events.push(NewEvent::job(EventType::JobSucceeded));
                 Some(JobChange {

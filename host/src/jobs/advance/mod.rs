@@ -9,6 +9,7 @@ mod deliver;
 mod finish;
 mod poll;
 mod recover;
+mod reuse;
 mod store;
 mod submit;
 

@@ -45,6 +45,7 @@ impl Advance {
         };
         match self.bring_home(held, work, &attempt, &done).await {
             Ok(output) => {
+                held.step.reuse_key = self.bought(work, &attempt);
                 let attempt = self.priced(attempt, &output, held.step.round);
                 self.succeed(held, work, output, Some(attempt), Vec::new())
                     .await

@@ -6,14 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use genvid_runtime::{
-    Call, ContextArgs, Outcome, Permission, manifest::Need as AvatarNeed, types::Submission,
-};
+use genvid_runtime::{Call, ContextArgs, Outcome, Permission, types::Submission};
 use tokio::sync::mpsc;
 
 use super::{
     Advance, Draft, Held, Turn, Watch, Work, Written, about,
     choose::{Choice, Chosen, nobody, untried},
+    reuse,
 };
 use crate::{
     adapters::sql,
@@ -21,6 +20,7 @@ use crate::{
     ids::AttemptId,
     jobs::{
         decide::{self, Then, Verdict},
+        foresee,
         input::JobInput,
         model::{
             Aspect, Attempt, AttemptStatus, Charge, EventType, Failure, FailureCode, JobStatus,
@@ -70,6 +70,9 @@ impl Advance {
             // Removed in this instant: the next look at the route knows.
             return Ok(Turn::Again);
         };
+        if let Some(turn) = self.reuse(held, work, &provider).await? {
+            return Ok(turn);
+        }
         // While it waited the providers may have changed, and with them whose turn it is.
         if held.slot.is_none() || held.waits_at.as_ref() != Some(&id) {
             held.slot = None;
@@ -122,6 +125,7 @@ impl Advance {
             error: None,
             due_at: Some(now),
             started_at: held.step.started_at.or(Some(now)),
+            reuse_key: self.wanted(work, &provider, &request),
             ..held.step.clone()
         };
         let job = (work.job.status != JobStatus::Running).then_some(JobChange {
@@ -143,6 +147,7 @@ impl Advance {
                     .fail(held, over_budget(&overrun), None, Vec::new())
                     .await;
             }
+            Err(sql::Error::Underway) => return Ok(reuse::beaten(held)),
             other => other?,
         };
         match written {
@@ -359,7 +364,7 @@ impl Advance {
         }
     }
 
-    async fn request(
+    pub(super) async fn request(
         &self,
         held: &Held,
         work: &Work,
@@ -372,21 +377,7 @@ impl Advance {
             (StepKind::Script, _) => requests::script_request(input, manifest),
             (StepKind::Voice, _) => requests::voice_request(input, &materials, manifest),
             (StepKind::Video, JobInput::Video(video)) => {
-                let chosen = video
-                    .avatar
-                    .as_ref()
-                    .is_some_and(|item| item.provider == manifest.id);
-                let pictures = video.images.len() + video.product.images.len();
-                let needed = manifest
-                    .video
-                    .as_ref()
-                    .is_some_and(|film| match film.avatar {
-                        AvatarNeed::Required => true,
-                        // Somebody has to speak: a picture will do.
-                        AvatarNeed::Optional => pictures == 0 || film.max_images == 0,
-                        AvatarNeed::Unsupported => false,
-                    });
-                let avatar = if needed && !chosen {
+                let avatar = if foresee::needs_speaker(video, provider) {
                     Some(self.any_avatar(provider, video.aspect).await?)
                 } else {
                     None

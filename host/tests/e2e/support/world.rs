@@ -378,11 +378,12 @@ impl World {
         format!("key-{}", self.keys.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The wish for a short film of `project`, with `more` on top.
+    /// The wish for a short film of `project`, with `more` on top. Tests count what vendors are
+    /// asked: nothing is taken over unless they say so.
     pub(crate) fn wish(&self, project: &str, more: Value) -> Value {
         let mut wish = json!({
             "projectId": project, "script": WORDS, "language": "en", "aspect": "PORTRAIT",
-            "subtitles": "NONE", "idempotencyKey": self.key(),
+            "subtitles": "NONE", "reuse": false, "idempotencyKey": self.key(),
         });
         lay(&mut wish, more);
         wish
@@ -401,7 +402,7 @@ impl World {
     pub(crate) async fn script(&self, more: Value) -> String {
         let mut wish = json!({
             "brief": "A steel bottle that keeps water cold.", "language": "en", "maxSeconds": 8,
-            "idempotencyKey": self.key(),
+            "reuse": false, "idempotencyKey": self.key(),
         });
         lay(&mut wish, more);
         self.client().start("GenerateScript", wish).await
@@ -409,7 +410,9 @@ impl World {
 
     /// Has a text spoken; its job.
     pub(crate) async fn voice(&self, more: Value) -> String {
-        let mut wish = json!({"text": WORDS, "language": "en", "idempotencyKey": self.key()});
+        let mut wish = json!({
+            "text": WORDS, "language": "en", "reuse": false, "idempotencyKey": self.key(),
+        });
         lay(&mut wish, more);
         self.client().start("GenerateVoice", wish).await
     }

@@ -144,7 +144,7 @@ fn run(number: usize, project: &str, mut random: StdRng) -> Run {
     let (wish, paid) = match dice {
         // Films keep ffmpeg busy; those of HeyGen least.
         0..2 => {
-            let film = FILMS[usize::from(number % 5 == 0)];
+            let film = FILMS[usize::from(number.is_multiple_of(5))];
             let input = json!({
                 "projectId": project, "script": format!("Cold water. Bottle {number}."),
                 "language": "en", "aspect": "PORTRAIT", "subtitles": "NONE",

@@ -13,26 +13,21 @@
 //! those whose turn it is here, and turns are counted there, over all nodes.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
-use super::places::{Places, Taken, Wanted};
+use super::{
+    places::{Places, Taken, Wanted},
+    turns::{Turns, cost},
+};
 use crate::ids::{StepId, UserId};
 
 /// Steps that are asked for at a time.
 const TOGETHER: usize = 8;
-/// What a turn costs a user of weight 1.
-const TURN: u64 = 1_000_000;
-
-/// What a turn costs. Rounded up, so that no weight buys more than its share.
-fn cost(weight: u32) -> u64 {
-    TURN.div_ceil(u64::from(weight.max(1)))
-}
-
 /// The slots of one provider. `W` waits for one.
 pub struct Gate<W> {
     shared: Arc<Shared<W>>,
@@ -86,69 +81,6 @@ struct Waiting<W> {
     waiter: W,
 }
 
-/// Whose turn it is. A user who got a slot comes after all who wait and have paid less; one
-/// who comes, or comes back, begins where those stand whose turn it is: nobody saves turns up.
-#[derive(Default)]
-struct Turns {
-    /// Users who wait, by what they have paid, and then by since when.
-    line: BTreeSet<(u64, u64, UserId)>,
-    places: HashMap<UserId, (u64, u64)>,
-    /// What those have paid who do not wait and are ahead of the others.
-    paid: HashMap<UserId, u64>,
-    /// What whoever got a slot last had paid before.
-    now: u64,
-    arrivals: u64,
-}
-
-/// Users that are remembered without need before they are forgotten.
-const REMEMBERED: usize = 1_000;
-
-impl Turns {
-    /// This user waits from now on.
-    fn wait(&mut self, user: UserId) {
-        if self.places.contains_key(&user) {
-            return;
-        }
-        let paid = self.paid.remove(&user).unwrap_or(0).max(self.now);
-        self.arrivals += 1;
-        self.places.insert(user, (paid, self.arrivals));
-        self.line.insert((paid, self.arrivals, user));
-    }
-
-    /// Nothing of this user waits any more.
-    fn leave(&mut self, user: UserId) {
-        if let Some((paid, since)) = self.places.remove(&user) {
-            self.line.remove(&(paid, since, user));
-            if paid > self.now {
-                self.paid.insert(user, paid);
-            }
-        }
-        if self.paid.len() > REMEMBERED {
-            self.paid.retain(|_, paid| *paid > self.now);
-        }
-    }
-
-    /// This user got a slot at that cost.
-    fn take(&mut self, user: UserId, cost: u64) {
-        let waits = self.places.contains_key(&user);
-        self.wait(user);
-        if let Some((paid, since)) = self.places.remove(&user) {
-            self.line.remove(&(paid, since, user));
-            self.now = self.now.max(paid);
-            self.arrivals += 1;
-            self.places.insert(user, (paid + cost, self.arrivals));
-            self.line.insert((paid + cost, self.arrivals, user));
-        }
-        if !waits {
-            self.leave(user);
-        }
-    }
-
-    fn first(&self) -> Option<UserId> {
-        self.line.first().map(|(_, _, user)| *user)
-    }
-}
-
 impl<W> State<W> {
     fn push(&mut self, user: UserId, waiting: Waiting<W>) {
         self.turns.wait(user);
@@ -175,7 +107,7 @@ impl<W> State<W> {
     /// Whose turn comes next, and next after that, as `next` would answer.
     fn front(&self, most: usize) -> Vec<Wanted> {
         // Nobody else can be among the first so many.
-        let mut users: Vec<_> = self.turns.line.iter().take(most).copied().collect();
+        let mut users: Vec<_> = self.turns.next(most).collect();
         let mut places = vec![0; users.len()];
         let mut front = Vec::new();
         let mut later = u64::MAX / 2;

@@ -11,6 +11,7 @@ mod installed;
 mod places;
 mod registry;
 mod route;
+mod turns;
 
 use std::time::Duration;
 

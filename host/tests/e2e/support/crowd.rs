@@ -127,7 +127,8 @@ impl Doors {
                 }
                 _ => {}
             }
-            let wait = random.random_range(200..600);
+            // Hundreds look at a time.
+            let wait = random.random_range(500..1_500);
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
     }

@@ -415,8 +415,12 @@ async fn check(provider: &Provider) -> Option<Sign> {
         Ok(_) => Some(Sign::Works),
         Err(Failure::Plugin(error)) => match error.kind {
             ErrorKind::Unsupported | ErrorKind::NotPermitted => None,
+            ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::QuotaExhausted => Some(
+                Sign::Barred("The account was checked and is not in order.".to_owned()),
+            ),
+            // Whether it is in order is as open as before.
             _ => Some(Sign::Barred(
-                "The account was checked and is not in order.".to_owned(),
+                "The provider could not be asked about the account.".to_owned(),
             )),
         },
         Err(Failure::Sandbox(_)) => None,

@@ -15,6 +15,7 @@ mod claims;
 mod deciding;
 mod events;
 mod fencing;
+mod holds;
 mod installing;
 mod ledger;
 mod limits;
@@ -101,13 +102,13 @@ contract! {
     installing::a_version_with_open_attempts_stays,
     installing::settings_are_laid_over_each_other_and_forgotten,
     installing::who_installs_at_once_leaves_one_active,
+    holds::a_job_holds_and_spends_what_it_was_charged,
+    holds::without_credits_nothing_is_written,
+    holds::what_is_settled_late_is_paid_late,
+    holds::a_job_that_waits_for_a_decision_keeps_its_hold,
+    holds::a_retry_holds_again,
+    holds::no_attempt_goes_beyond_the_hold,
     ledger::a_key_moves_credits_once,
-    ledger::a_job_holds_and_spends_what_it_was_charged,
-    ledger::without_credits_nothing_is_written,
-    ledger::what_is_settled_late_is_paid_late,
-    ledger::a_job_that_waits_for_a_decision_keeps_its_hold,
-    ledger::a_retry_holds_again,
-    ledger::no_attempt_goes_beyond_the_hold,
     ledger::credits_end_at_their_time,
     ledger::many_spend_at_once,
     ledger::whatever_happens_the_books_add_up,

@@ -38,6 +38,32 @@ async fn several_nodes_may_start_at_once() {
     assert_eq!(applied.trim(), format!("{count}|{count}"));
 }
 
+/// Roles belong to the server: who comes second finds them made and given in the meantime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn databases_of_one_server_may_start_at_once() {
+    let server = backend::server();
+    for round in 0..4 {
+        let places: Vec<_> = (0..4)
+            .map(|_| server.database().expect("a database"))
+            .collect();
+        // Roles that nobody has made or been given yet.
+        let role = format!("{}_app_{round}", places[0].name);
+        let worker_role = format!("{}_worker_{round}", places[0].name);
+        let starts = places.iter().map(|place| {
+            let options = PostgresOptions {
+                role: role.clone(),
+                worker_role: worker_role.clone(),
+                ..options(place)
+            };
+            tokio::spawn(async move { Database::connect(&options).await })
+        });
+        for started in futures::future::join_all(starts).await {
+            let database = started.expect("it ran").expect("it starts");
+            database.ping().await.expect("it answers");
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_leave_to_migrate_a_start_says_what_to_do() {
     let server = backend::server();

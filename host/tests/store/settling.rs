@@ -9,6 +9,7 @@ use genvid::{
         settle::{Finding, Settled, Settlement},
         store::{Applied, Claimed, JobChange, OwnerDecision},
     },
+    mail::{Address, Kind},
     time,
 };
 
@@ -22,7 +23,9 @@ use crate::{
 async fn parked(bench: &Bench) -> (Claimed, Attempt) {
     let books = bench.database.for_worker();
     books.grant(gift(bench.ann, 5)).await.expect("given");
-    let job = bench.accept_as(priced(bench.ann, 5)).await;
+    let mut new = priced(bench.ann, 5);
+    new.notify = Address::parse("ann@example.org");
+    let job = bench.accept_as(new).await;
     let claimed = bench.claim(NodeId::generate(), LEASE).await;
     let claimed = claimed
         .into_iter()
@@ -183,6 +186,10 @@ pub(crate) async fn what_was_charged_for_nothing_costs_the_owner_nothing(bench: 
     let log = bench.log(lost.job).await;
     let last = log.last().expect("events");
     assert_eq!(last.body.event, EventType::JobFailed);
+    // Whoever wanted to be told of the end is told of this one, too.
+    let mails = bench.database.mails_of(bench.ann, 10).await.expect("read");
+    let kinds: Vec<Kind> = mails.iter().map(|mail| mail.kind).collect();
+    assert_eq!(kinds, [Kind::Failed]);
     prove(&bench.database.for_worker()).await;
     // The owner may begin again, and holds anew.
     let again = bench.database.for_user(bench.ann);

@@ -8,6 +8,7 @@ use super::{
     database::Scope,
     events, holds,
     jobs::{optional_failure, write_attempt},
+    mails,
     query::{Connection, query},
     rows::{self, ATTEMPT, STEP},
 };
@@ -99,10 +100,16 @@ async fn settle(connection: &mut Connection, wanted: Settlement) -> Result<Settl
         go_on(connection, &case.step, status, wanted.deadline).await?;
         events.push(NewEvent::step(EventType::JobRetried, kind).saying("Settled by the operator"));
     } else {
-        let failure = Failure::new(
-            FailureCode::ProviderRejected,
-            "The provider took the call, and its result cannot be had any more.",
-        );
+        let failure = match wanted.finding {
+            Finding::NotCharged => Failure::new(
+                FailureCode::ProviderUnavailable,
+                "The provider did not take the call, and the job's project was deleted.",
+            ),
+            _ => Failure::new(
+                FailureCode::ProviderRejected,
+                "The provider took the call, and its result cannot be had any more.",
+            ),
+        };
         give_up(connection, &case.step, &failure, at).await?;
         events.push(NewEvent::step(EventType::StepFailed, kind).saying(&failure.message));
         events.push(NewEvent::job(EventType::JobFailed).saying(&failure.message));
@@ -113,6 +120,7 @@ async fn settle(connection: &mut Connection, wanted: Settlement) -> Result<Settl
     } else {
         holds::settle(connection, attempt.job).await?;
     }
+    mails::announce(connection, &events).await?;
     Ok(Settled::Done {
         attempt: Box::new(attempt),
         job: head.status,

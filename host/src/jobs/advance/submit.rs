@@ -175,6 +175,10 @@ impl Advance {
             failure = outcome.result.as_ref().err().map(tracing::field::display),
             "submitted"
         );
+        // What was paid for is written down before anything else is waited for.
+        let turn = self
+            .conclude(held, work, attempt, decide::judge_submission(&outcome))
+            .await;
         if let Some(sign) = decide::judge_health(&outcome)
             && let Err(error) = self.health.tell(&lane, sign).await
         {
@@ -184,8 +188,7 @@ impl Advance {
                 "how a provider does could not be written down"
             );
         }
-        self.conclude(held, work, attempt, decide::judge_submission(&outcome))
-            .await
+        turn
     }
 
     /// Writes what a submission came to.

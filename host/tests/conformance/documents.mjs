@@ -38,7 +38,7 @@ async function script(key) {
         ... on Problem { code message }
       }
     }`,
-    { input: { idempotencyKey: key, language: 'en', brief: 'A steel bottle.', provider: 'openai' } },
+    { input: { idempotencyKey: key, language: 'en', brief: 'A steel bottle.', provider: 'openai', reuse: false } },
   );
   if (!generateScript.job) throw new Error(JSON.stringify(generateScript));
   return generateScript.job.id;

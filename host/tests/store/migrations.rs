@@ -42,11 +42,14 @@ async fn several_nodes_may_start_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_of_one_server_may_start_at_once() {
     let server = backend::server();
-    for round in 0..4 {
-        let places: Vec<_> = (0..4)
-            .map(|_| server.database().expect("a database"))
-            .collect();
-        // Roles that nobody has made or been given yet.
+    let places: Vec<_> = (0..6)
+        .map(|_| server.database().expect("a database"))
+        .collect();
+    // With their tables made, all of them come to the roles at the same moment.
+    for place in &places {
+        migrate_postgres(&options(place)).await.expect("migrated");
+    }
+    for round in 0..10 {
         let role = format!("{}_app_{round}", places[0].name);
         let worker_role = format!("{}_worker_{round}", places[0].name);
         let starts = places.iter().map(|place| {
@@ -55,11 +58,10 @@ async fn databases_of_one_server_may_start_at_once() {
                 worker_role: worker_role.clone(),
                 ..options(place)
             };
-            tokio::spawn(async move { Database::connect(&options).await })
+            tokio::spawn(async move { Database::connect(&options).await.map(drop) })
         });
         for started in futures::future::join_all(starts).await {
-            let database = started.expect("it ran").expect("it starts");
-            database.ping().await.expect("it answers");
+            started.expect("it ran").expect("it starts");
         }
     }
 }

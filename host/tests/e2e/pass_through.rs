@@ -179,8 +179,11 @@ async fn large_film(setup: Setup, size: u64) {
     assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
     assert!(grown <= 64 * MIB, "{} MiB more", grown / MIB);
     assert!(films(&world).contains(&size), "{:?}", films(&world));
-    let kept = world.kept_media() - small;
-    assert!(kept < size + MIB, "{kept} bytes for a film of {size}");
+    // An attempt at sending it that broke off is cleared away behind the job's back.
+    until("one film and nothing beside it in the store", || async {
+        (world.kept_media() - small < size + MIB).then_some(())
+    })
+    .await;
     assert!(text(&job, "/thumbnailUrl").starts_with("http"));
     until("an empty scratch folder", || async {
         scratch(&world).is_empty().then_some(())

@@ -207,6 +207,8 @@ fn lock_file_is_committed(root: &Path) -> anyhow::Result<Tally> {
 const WHOLE_SERVER: &str = "binary(e2e) + binary(graphql)";
 /// Tests of several nodes, which are on servers whatever is asked for: once is enough.
 const CLUSTERS: &str = "binary(e2e) & test(/^cluster::/)";
+/// Tests that are there for either set of backends, whatever is asked for: once is enough, too.
+const FOR_EITHER: &str = "binary(e2e) & test(/^pass_through::/)";
 
 /// What the whole server runs on in its tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +237,7 @@ fn tests(root: &Path, backend: Backend, filters: &[String]) -> anyhow::Result<Ta
     if filters.is_empty() {
         let wanted = match backend {
             Backend::Embedded => format!("not ({CLUSTERS})"),
-            Backend::Servers => WHOLE_SERVER.to_owned(),
+            Backend::Servers => format!("({WHOLE_SERVER}) - ({FOR_EITHER})"),
         };
         cargo.args(["--filterset", &wanted]);
     }

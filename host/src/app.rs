@@ -4,6 +4,7 @@ mod blobs;
 mod nodes;
 mod plugins;
 mod post;
+mod till;
 
 use std::{
     net::SocketAddr,
@@ -40,6 +41,7 @@ use crate::{
     },
     mail,
     media::{Links, Retention, Sweep},
+    payments::{self, Cashier},
     projects,
     providers::{Catalog, Health, Rules},
     uploads, webhooks,
@@ -49,6 +51,7 @@ use blobs::Blobs;
 pub use nodes::call_nodes;
 use nodes::{Nodes, Ties};
 pub use plugins::{Keeper, folder_plugins, load_plugins, runtime, wanted};
+pub use till::sold;
 
 /// A server that listens.
 pub struct App {
@@ -65,6 +68,7 @@ pub struct App {
     worker: Option<JoinHandle<()>>,
     courier: Option<JoinHandle<()>>,
     postman: Option<JoinHandle<()>>,
+    cashier: Option<JoinHandle<()>>,
     ties: Ties,
     server: JoinHandle<std::io::Result<()>>,
     drain: Duration,
@@ -238,6 +242,9 @@ impl App {
             webhook_secret: post::webhook_secret(&settings)?,
             mailbox: settings.development.mailbox,
         };
+        let sold = till::sold(&settings)?;
+        let cashier = cashier(&settings, &database, &sold);
+        let payments = payments::Service::new(database.clone(), sold);
         let worker = studio.map(|studio| {
             let advance = Advance {
                 database: database.for_worker(),
@@ -262,6 +269,7 @@ impl App {
             &graphql::Services {
                 accounts: accounts.clone(),
                 billing,
+                payments: payments.clone(),
                 projects,
                 jobs: jobs.clone(),
                 registry: registry.clone(),
@@ -296,6 +304,7 @@ impl App {
                 registry,
                 nudges,
                 post_office,
+                payments,
                 health: doctor,
             })
         } else {
@@ -316,6 +325,10 @@ impl App {
         }
         let courier = courier.map(|courier| tokio::spawn(dispatch::run(courier, stopping.clone())));
         let postman = postman.map(|postman| tokio::spawn(dispatch::run(postman, stopping.clone())));
+        let cashier = cashier.filter(|_| role.works()).map(|cashier| {
+            tokio::spawn(cashier.clone().keep(stopping.clone()));
+            tokio::spawn(dispatch::run(cashier, stopping.clone()))
+        });
         let server = tokio::spawn(serve(listener, router, stopping));
         tracing::info!(
             %address, url,
@@ -332,6 +345,7 @@ impl App {
             worker,
             courier,
             postman,
+            cashier,
             ties,
             server,
             drain: Duration::from_secs(settings.server.drain_seconds),
@@ -363,6 +377,12 @@ impl App {
             // What was cut off is handed over again under the same key.
             tracing::warn!("mails under way were cut off");
         }
+        if let Some(cashier) = self.cashier
+            && tokio::time::timeout(self.drain, cashier).await.is_err()
+        {
+            // What was cut off is looked at again when its time is over.
+            tracing::warn!("payment events under way were cut off");
+        }
         let served = tokio::time::timeout(Duration::from_secs(5), self.server).await;
         self.ties.close().await;
         match served {
@@ -371,6 +391,16 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Who works off what the payment vendor tells, if anything is sold.
+#[must_use]
+pub fn cashier(settings: &Settings, database: &Database, sold: &payments::Sold) -> Option<Cashier> {
+    sold.till.as_ref().map(|till| Cashier {
+        database: database.for_worker(),
+        till: Arc::clone(till),
+        every: Duration::from_secs(settings.payments.reconcile_minutes * 60),
+    })
 }
 
 fn rules(routing: &config::Routing) -> Rules {

@@ -13,6 +13,7 @@ pub mod config;
 
 pub mod accounts;
 pub mod billing;
+pub mod payments;
 pub mod projects;
 pub mod providers;
 pub mod scripts;

@@ -3,4 +3,5 @@
 pub mod mail;
 pub mod redis;
 pub mod sql;
+pub mod stripe;
 pub mod web;

@@ -71,7 +71,7 @@ pub(super) fn postman(
         }
         MailDelivery::Resend => {
             let wanted = &settings.mail;
-            let key = config::mail_secret(&wanted.resend_key, "RESEND_API_KEY");
+            let key = config::vendor_secret(&wanted.resend_key, "RESEND_API_KEY");
             let key = key.map_err(anyhow::Error::msg)?.context(
                 "mail.delivery is resend, and there is no key: set RESEND_API_KEY, \
                  RESEND_API_KEY_FILE or mail.resend_key",
@@ -93,7 +93,7 @@ pub(super) fn postman(
 /// What signs the vendor's webhooks; without it they are refused.
 pub(super) fn webhook_secret(settings: &Settings) -> anyhow::Result<Option<Secret>> {
     let given = &settings.mail.resend_webhook_secret;
-    let found = config::mail_secret(given, "RESEND_WEBHOOK_SECRET").map_err(anyhow::Error::msg)?;
+    let found = config::vendor_secret(given, "RESEND_WEBHOOK_SECRET").map_err(anyhow::Error::msg)?;
     let found = found.map(|text| {
         use secrecy::ExposeSecret as _;
         Secret::from_stored(text.expose_secret().to_owned())

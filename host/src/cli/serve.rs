@@ -75,9 +75,11 @@ pub(super) async fn dev(options: Dev) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&settings.data.dir)?;
     let media = settings.data.dir.join("simulators");
     let simulators = simulators::start(&options.speed, Some(media), Ports::default()).await?;
-    let played = simulators::urls(&simulators);
+    let played = simulators::all_urls(&simulators);
     simulators::reroute(&mut settings, &played);
     let app = App::start(settings).await?;
+    let door = format!("{}/api/payments/webhook", app.url);
+    simulators.stripe().listen(&door, &[]);
     let ready = Ready {
         simulators: played.clone(),
         ..Ready::of_server(&app.url, app.token.clone())

@@ -25,8 +25,7 @@ pub(super) async fn simulate(options: Simulate) -> anyhow::Result<ExitCode> {
         },
     };
     let simulators = start(&options.speed, options.data_dir, ports).await?;
-    let mut urls = urls(&simulators);
-    urls.insert("stripe".to_owned(), simulators.urls().stripe);
+    let mut urls = all_urls(&simulators);
     urls.insert("resend".to_owned(), simulators.urls().resend);
     println!("Simulated vendors:");
     for (id, url) in &urls {
@@ -67,6 +66,13 @@ pub(super) async fn start(
     .await
 }
 
+/// Of the vendors that plugins call, and of the payment vendor.
+pub(super) fn all_urls(simulators: &Simulators) -> BTreeMap<String, String> {
+    let mut urls = urls(simulators);
+    urls.insert("stripe".to_owned(), simulators.urls().stripe);
+    urls
+}
+
 /// Of the vendors that plugins call.
 pub(super) fn urls(simulators: &Simulators) -> BTreeMap<String, String> {
     let urls = simulators.urls();
@@ -83,6 +89,13 @@ pub(super) fn urls(simulators: &Simulators) -> BTreeMap<String, String> {
 
 /// Reroutes the vendors to simulators, with the keys that simulators take by default.
 pub(super) fn reroute(settings: &mut Settings, simulators: &BTreeMap<String, String>) {
+    if let Some(url) = simulators.get("stripe") {
+        let keys = genvid_testkit::Keys::default();
+        let payments = &mut settings.payments;
+        payments.stripe_url.clone_from(url);
+        payments.stripe_key = keys.stripe.into();
+        payments.stripe_webhook_secret = keys.stripe_webhook.into();
+    }
     for vendor in Vendor::ALL {
         let Some(url) = simulators.get(vendor.id()) else {
             continue;

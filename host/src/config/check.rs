@@ -7,7 +7,7 @@ use figment::{
     value::{Tag, Value},
 };
 
-use super::{DEFAULTS, Problem, Problems, Settings};
+use super::{DEFAULTS, Problem, Problems, Settings, offers};
 use crate::mail::{Address, Sender};
 
 /// Keys of `[providers.ID]` and what they hold.
@@ -41,6 +41,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("billing.minimum_credits", 0, 1_000_000),
     ("billing.quote_minutes", 1, 10_080),
     ("billing.expire_seconds", 1, 86_400),
+    ("payments.reconcile_minutes", 1, 1_440),
     ("routing.failures", 0, 1_000),
     ("routing.window_minutes", 1, 1_440),
     ("routing.open_seconds", 1, 3_600),
@@ -168,6 +169,7 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
     checker.several_nodes();
     checker.waits("webhooks.retry_seconds");
     checker.mail();
+    offers::payments(&mut checker);
     checker.text(
         "log.format",
         |text| ["auto", "pretty", "json"].contains(&text),
@@ -231,13 +233,13 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
     }
 }
 
-struct Checker<'a> {
-    figment: &'a Figment,
+pub(super) struct Checker<'a> {
+    pub(super) figment: &'a Figment,
     problems: Vec<Problem>,
 }
 
 impl Checker<'_> {
-    fn add(&mut self, key: &str, value: &Value, message: impl Into<String>) {
+    pub(super) fn add(&mut self, key: &str, value: &Value, message: impl Into<String>) {
         let source = self.source(value.tag());
         self.problems.push(Problem {
             key: key.to_owned(),
@@ -274,6 +276,10 @@ impl Checker<'_> {
             }
             if place == "fairness.plans" {
                 self.plans(value);
+                continue;
+            }
+            if ["payments.plans", "payments.packs"].contains(&&*place) {
+                offers::check(self, &place, value);
                 continue;
             }
             match known.get(key) {
@@ -475,7 +481,7 @@ impl Checker<'_> {
         }
     }
 
-    fn text(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
+    pub(super) fn text(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
         if let Ok(value) = self.figment.find_value(key)
             && let Some(text) = value.as_str()
             && !good(text)
@@ -486,7 +492,7 @@ impl Checker<'_> {
 }
 
 /// The number, if it is a whole one. A file's numbers come signed, the environment's unsigned.
-fn whole(value: &Value) -> Option<i128> {
+pub(super) fn whole(value: &Value) -> Option<i128> {
     let unsigned = || i128::try_from(value.to_u128()?).ok();
     value.to_i128().or_else(unsigned)
 }
@@ -502,7 +508,7 @@ fn from_figment(error: &figment::Error) -> Problem {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::String(..) | Value::Char(..) => "text",
         Value::Bool(..) => "true or false",
@@ -513,7 +519,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let distance = edits(key, candidate);

@@ -2,6 +2,7 @@
 //! reads the environment.
 
 mod check;
+mod offers;
 mod settings;
 
 use std::{
@@ -17,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
     Data, Database, Development, Fairness, Graphql, Jobs, Log, LogFormat, Mail, MailDelivery,
-    Media, MediaStore, Plan, Plugins, Provider, Redis, Role, Routing, S3, Server, Settings,
+    Media, MediaStore, Offer, Payments, Plan, Plugins, Provider, Redis, Role, Routing, S3, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.
@@ -168,12 +169,12 @@ pub fn s3_credentials(settings: &S3) -> Result<genvid_s3::Credentials, String> {
     })
 }
 
-/// A secret of mail: from the settings, or from the environment under its usual name; nothing
+/// A secret of a vendor that is no plugin: from the settings, or from the environment under its usual name; nothing
 /// when it is nowhere.
 ///
 /// # Errors
 /// When a file that the environment names cannot be read.
-pub fn mail_secret(given: &SecretString, name: &str) -> Result<Option<SecretString>, String> {
+pub fn vendor_secret(given: &SecretString, name: &str) -> Result<Option<SecretString>, String> {
     if given.expose_secret().is_empty() {
         secret(name, &BTreeMap::new())
     } else {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub fairness: Fairness,
     /// What things cost.
     pub billing: Billing,
+    /// What is sold.
+    pub payments: Payments,
     /// Who is asked, and who is left alone.
     pub routing: Routing,
     /// Files and films.
@@ -324,6 +326,38 @@ pub struct Webhooks {
     pub endpoint_concurrency: u32,
     /// How long an endpoint may do nothing but fail.
     pub disable_hours: u64,
+}
+
+/// What is sold.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Payments {
+    /// ISO 4217, in small letters.
+    pub currency: String,
+    /// Empty: from the environment; nothing is sold without it.
+    pub stripe_key: SecretString,
+    /// Empty: from the environment.
+    pub stripe_webhook_secret: SecretString,
+    /// While it is rotated. Empty: from the environment.
+    pub stripe_previous_webhook_secret: SecretString,
+    /// Address of the vendor.
+    pub stripe_url: String,
+    /// How often is asked for events that never came.
+    pub reconcile_minutes: u64,
+    /// By name: what is paid each month.
+    pub plans: BTreeMap<String, Offer>,
+    /// By name: what is paid once.
+    pub packs: BTreeMap<String, Offer>,
+}
+
+/// Something that is sold.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Offer {
+    /// What the buyer reads.
+    pub title: String,
+    /// In the currency's smallest unit; 0: not for sale.
+    pub price: i64,
+    /// For each payment.
+    pub credits: i64,
 }
 
 /// What users are told by mail.

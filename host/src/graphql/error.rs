@@ -12,7 +12,7 @@ use super::{
         ProviderUnavailableProblem, TooManyJobsProblem,
     },
 };
-use crate::{adapters::sql, jobs, projects, providers::CatalogError, uploads, webhooks};
+use crate::{adapters::sql, jobs, payments, projects, providers::CatalogError, uploads, webhooks};
 
 fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
     let mut extensions = ErrorExtensionValues::default();
@@ -147,6 +147,8 @@ pub(super) enum Setback {
     Uploads(uploads::Error),
     /// Whatever the webhooks say.
     Webhooks(webhooks::Error),
+    /// Whatever the payments say.
+    Payments(payments::Error),
 }
 
 impl From<Refusal> for Setback {
@@ -176,6 +178,12 @@ impl From<uploads::Error> for Setback {
 impl From<webhooks::Error> for Setback {
     fn from(error: webhooks::Error) -> Self {
         Self::Webhooks(error)
+    }
+}
+
+impl From<payments::Error> for Setback {
+    fn from(error: payments::Error) -> Self {
+        Self::Payments(error)
     }
 }
 
@@ -234,6 +242,20 @@ pub(super) fn settle<T: Outcome>(
             }
             webhooks::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
             webhooks::Error::Database(error) => return Err(database(ctx, &error)),
+        },
+        Err(Setback::Payments(error)) => match error {
+            payments::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            payments::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
+            payments::Error::KeyReused => {
+                Refusal::IdempotencyKeyReused(IdempotencyKeyReusedProblem::new())
+            }
+            payments::Error::Vendor(failure) => {
+                let RequestId(request_id) = context::request_id(ctx);
+                tracing::warn!(%request_id, %failure, "the payment vendor did not do it");
+                let words = "The payment vendor does not do this now; please try again later.";
+                Refusal::ProviderUnavailable(ProviderUnavailableProblem::new(words.to_owned()))
+            }
+            payments::Error::Database(error) => return Err(database(ctx, &error)),
         },
     };
     T::refused(refusal)

@@ -25,6 +25,7 @@ mod fields;
 mod job;
 mod job_mutations;
 mod job_queries;
+mod payments;
 mod problems;
 mod project;
 mod provider;
@@ -48,7 +49,7 @@ use futures::stream::BoxStream;
 use genvid_transport::Prevalidated;
 
 use crate::{
-    accounts, billing, jobs, media, projects,
+    accounts, billing, jobs, media, payments as money, projects,
     providers::{Catalog, Health, Registry},
     uploads, webhooks,
 };
@@ -60,6 +61,8 @@ pub struct Services {
     pub accounts: accounts::Service,
     /// Credits.
     pub billing: billing::Service,
+    /// Buying them.
+    pub payments: money::Service,
     /// Products.
     pub projects: projects::Service,
     /// Scripts, voice tracks and videos to make.
@@ -92,6 +95,7 @@ pub struct Limits {
 struct Query(
     user::UserQueries,
     credits::CreditQueries,
+    payments::PaymentQueries,
     project::ProjectQueries,
     job_queries::JobQueries,
     provider::ProviderQueries,
@@ -109,6 +113,7 @@ struct Mutation(
     quote::QuoteMutations,
     job_mutations::JobMutations,
     webhook::WebhookMutations,
+    payments::PaymentMutations,
 );
 
 /// Everything that can be followed.

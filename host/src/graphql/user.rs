@@ -4,7 +4,14 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Error, ID, Object};
 
-use super::{context, credits::UserCredits, enums::Role, error, scalars::DateTime};
+use super::{
+    context,
+    credits::UserCredits,
+    enums::Role,
+    error,
+    payments::{self, PlanSubscription},
+    scalars::DateTime,
+};
 use crate::accounts;
 
 pub(super) struct User(pub(super) Arc<accounts::User>);
@@ -44,6 +51,26 @@ impl User {
         Ok(balance
             .map_err(|failed| error::database(ctx, &failed))?
             .into())
+    }
+
+    /// Name of the plan that the user is on.
+    async fn plan(&self, ctx: &Context<'_>) -> Result<String, Error> {
+        let plan = context::services(ctx).payments.plan(self.0.id).await;
+        let plan = plan.map_err(|failed| error::database(ctx, &failed))?;
+        Ok(plan.unwrap_or_else(|| "free".to_owned()))
+    }
+
+    /// The subscription that holds, or else the last one; null when there never was one.
+    async fn subscription(&self, ctx: &Context<'_>) -> Result<Option<PlanSubscription>, Error> {
+        payments::subscription(ctx, self.0.id).await
+    }
+
+    /// Credits whose money went back after they had been spent.
+    async fn owed_credits(&self, ctx: &Context<'_>) -> Result<i64, Error> {
+        let owing = context::services(ctx).payments.owing(self.0.id).await;
+        Ok(owing
+            .map_err(|failed| error::database(ctx, &failed))?
+            .credits)
     }
 }
 

@@ -5,6 +5,7 @@ mod hooks;
 mod intake;
 mod mail;
 mod media;
+mod till;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use mail::PostOffice;
 
 use crate::{
     accounts, adapters::sql::Database, graphql, jobs::remote::Nudges, media::Links,
+    payments,
     providers::Registry,
 };
 
@@ -46,6 +48,8 @@ pub struct Parts {
     pub nudges: Nudges,
     /// Links in mails, and what the mail vendor tells.
     pub post_office: PostOffice,
+    /// What the payment vendor tells.
+    pub payments: payments::Service,
     /// What health checks ask.
     pub health: Health,
 }
@@ -86,6 +90,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/hooks/{provider}/{attempt}", post(hooks::receive))
         .with_state(shared)
         .merge(mail::router(parts.post_office))
+        .merge(till::router(parts.payments))
         .merge(health::router(parts.health))
         .nest("/graphql", graphql)
         .layer(middleware::map_response(harden))

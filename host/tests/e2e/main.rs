@@ -25,6 +25,7 @@ mod lost_answers;
 mod mails;
 mod media_faults;
 mod pass_through;
+mod payments;
 mod quotes;
 mod realtime;
 mod refusals;

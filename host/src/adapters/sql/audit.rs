@@ -123,6 +123,31 @@ const CHECKS: &[(&str, Named, &str)] = &[
          OR spending.captured <> COALESCE(SUM(credit_holds.captured), 0)",
     ),
     (
+        "the purchase is not what its transfers say",
+        Named::Text,
+        "SELECT key AS what FROM payment_purchases WHERE credits <> (SELECT \
+         COALESCE(SUM(credit_entries.amount), 0) FROM credit_transfers JOIN credit_entries \
+         ON credit_entries.transfer_id = credit_transfers.id \
+         AND credit_entries.account <> 'payments' \
+         WHERE credit_transfers.key = 'purchase/' || payment_purchases.key)",
+    ),
+    (
+        "what was taken back of a purchase is not what its transfers say",
+        Named::Text,
+        "SELECT key AS what FROM payment_purchases WHERE taken <> (SELECT \
+         COALESCE(-SUM(credit_entries.amount), 0) FROM credit_transfers JOIN credit_entries \
+         ON credit_entries.transfer_id = credit_transfers.id \
+         AND credit_entries.account <> 'payments' WHERE credit_transfers.kind = 'REFUND' \
+         AND credit_transfers.reason = payment_purchases.key)",
+    ),
+    (
+        "the credits were bought, and nobody knows for what",
+        Named::Text,
+        "SELECT credit_transfers.key AS what FROM credit_transfers WHERE kind = 'PURCHASE' \
+         AND NOT EXISTS (SELECT 1 FROM payment_purchases \
+         WHERE credit_transfers.key = 'purchase/' || payment_purchases.key)",
+    ),
+    (
         "nobody counts what the project's jobs hold and spent",
         Named::Project,
         "SELECT DISTINCT jobs.project_id AS what FROM credit_holds \

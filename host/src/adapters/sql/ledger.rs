@@ -202,7 +202,7 @@ impl Database {
 }
 
 /// Makes a user's accounts when they are missing.
-async fn open_accounts(connection: &mut Connection, user: UserId) -> Result<(), Error> {
+pub(super) async fn open_accounts(connection: &mut Connection, user: UserId) -> Result<(), Error> {
     for (account, kind) in [
         (Account::Available(user), "available"),
         (Account::Held(user), "held"),

@@ -19,6 +19,7 @@ mod ledger;
 mod limits;
 mod mails;
 mod outbox;
+mod payments;
 mod plugins;
 mod postgres;
 mod projects;
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub use database::Database;
+pub use payments::Settled;
 pub use plugins::{InUse, InstallError, Installer};
 pub use postgres::{Options as PostgresOptions, migrate as migrate_postgres};
 pub use removals::Removal;

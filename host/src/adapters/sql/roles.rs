@@ -12,7 +12,7 @@ const INSTALLED: &str = "plugin_versions, provider_settings, plugin_revision";
 /// Tables whose rows are added and never changed.
 const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webhook_messages, \
     webhook_attempts, credit_transfers, credit_entries, quotes, job_mails, mail_attempts, \
-    mail_suppressions, mail_events, mailbox";
+    mail_suppressions, mail_events, mailbox, payment_customers";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'projects'";
 
@@ -151,7 +151,7 @@ impl Roles {
             format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
             format!(
                 "REVOKE ALL ON callbacks, removals, chores, circuits, mail_attempts, \
-                 mail_suppressions, mail_events, mailbox FROM {}",
+                 mail_suppressions, mail_events, mailbox, payment_events, payment_rounds FROM {}",
                 quote(&self.users)
             ),
             format!("REVOKE ALL ON _sqlx_migrations FROM {both}"),

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod credits;
+mod payments;
 mod plugin;
 mod provider;
 mod users;
@@ -42,6 +43,8 @@ enum Command {
     ///
     /// Every movement stays in the ledger for ever, with its reason.
     Credits(credits::Credits),
+    /// What was paid.
+    Payments(payments::Payments),
     /// What users get: their plans.
     Users(users::Users),
     /// Prove the books: that all entries add up to zero, each balance to its entries, and each job
@@ -65,6 +68,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
         Command::Provider(command) => provider::run(command).await?,
         Command::Attempts(command) => attempts::run(command).await?,
         Command::Credits(command) => credits::run(command).await?,
+        Command::Payments(command) => payments::run(command).await?,
         Command::Users(command) => users::run(command).await?,
         Command::Audit(command) => return credits::audit(command).await,
     }

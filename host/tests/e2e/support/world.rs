@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use genvid_testkit::{Fault, Handle, Options, Profile, ResendHandle, Simulators, Vendor};
+use genvid_testkit::{Fault, Handle, Options, Profile, ResendHandle, Simulators, StripeHandle, Vendor};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -357,6 +357,11 @@ impl World {
     /// The controls of the mail vendor.
     pub(crate) fn resend(&self) -> ResendHandle {
         self.vendors.resend()
+    }
+
+    /// The payment vendor.
+    pub(crate) fn stripe(&self) -> StripeHandle {
+        self.vendors.stripe()
     }
 
     /// Arms faults at a vendor.

@@ -69,7 +69,9 @@ fn user(metadata: Option<&Metadata>) -> Option<UserId> {
 
 fn credits(metadata: Option<&Metadata>) -> Option<i64> {
     let credits = metadata?.get(note::CREDITS)?.parse().ok()?;
-    (0..=crate::billing::MOST).contains(&credits).then_some(credits)
+    (0..=crate::billing::MOST)
+        .contains(&credits)
+        .then_some(credits)
 }
 
 fn status(word: &str) -> Option<Status> {
@@ -184,7 +186,11 @@ fn plan(price: &Price) -> Option<String> {
 fn subscribed(subscription: Subscription) -> Option<Fact> {
     let status = status(&subscription.status).or_else(|| {
         let (id, status) = (&subscription.id, &subscription.status);
-        tracing::warn!(id, status, "a subscription is in a state that nobody here knows");
+        tracing::warn!(
+            id,
+            status,
+            "a subscription is in a state that nobody here knows"
+        );
         None
     })?;
     Some(Fact::Subscribed {
@@ -246,14 +252,20 @@ impl Till for StripeTill {
             Subject::Session(id) => {
                 let session = self.stripe.session(id).await?;
                 let subscription = session.subscription.map(Subject::Subscription);
-                [Some(subject.clone()), subscription].into_iter().flatten().collect()
+                [Some(subject.clone()), subscription]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
             Subject::Subscription(_) => vec![subject.clone()],
             Subject::Invoice(id) => {
                 let invoice = self.stripe.invoice(id).await?;
                 let subscription = invoice.subscription().map(str::to_owned);
                 let subscription = subscription.map(Subject::Subscription);
-                [Some(subject.clone()), subscription].into_iter().flatten().collect()
+                [Some(subject.clone()), subscription]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
             Subject::Payment(id) => {
                 let all = self.stripe.paid_by(id).await?;

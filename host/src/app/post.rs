@@ -93,7 +93,8 @@ pub(super) fn postman(
 /// What signs the vendor's webhooks; without it they are refused.
 pub(super) fn webhook_secret(settings: &Settings) -> anyhow::Result<Option<Secret>> {
     let given = &settings.mail.resend_webhook_secret;
-    let found = config::vendor_secret(given, "RESEND_WEBHOOK_SECRET").map_err(anyhow::Error::msg)?;
+    let found =
+        config::vendor_secret(given, "RESEND_WEBHOOK_SECRET").map_err(anyhow::Error::msg)?;
     let found = found.map(|text| {
         use secrecy::ExposeSecret as _;
         Secret::from_stored(text.expose_secret().to_owned())

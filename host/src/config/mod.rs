@@ -18,7 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
     Data, Database, Development, Fairness, Graphql, Jobs, Log, LogFormat, Mail, MailDelivery,
-    Media, MediaStore, Offer, Payments, Plan, Plugins, Provider, Redis, Role, Routing, S3, Server, Settings,
+    Media, MediaStore, Offer, Payments, Plan, Plugins, Provider, Redis, Role, Routing, S3, Server,
+    Settings,
 };
 
 /// The defaults, which are their documentation too.

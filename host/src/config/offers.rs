@@ -47,7 +47,8 @@ pub(super) fn check(checker: &mut Checker<'_>, kind: &str, given: &Value) {
         let plans = checker.figment.find_value("fairness.plans");
         let is_plan = plans.is_ok_and(|plans| plans.find_ref(name).is_some());
         if kind == "payments.plans" && !is_plan {
-            let message = format!("is sold, and nobody says what it gives: add [fairness.plans.{name}]");
+            let message =
+                format!("is sold, and nobody says what it gives: add [fairness.plans.{name}]");
             checker.add(&place, table, message);
         }
         let Some(keys) = table.as_dict() else {

@@ -209,7 +209,10 @@ impl PaymentMutations {
                 cancel_url,
                 key: input.idempotency_key,
             };
-            let page = context::services(ctx).payments.checkout(&user, order).await?;
+            let page = context::services(ctx)
+                .payments
+                .checkout(&user, order)
+                .await?;
             Ok(CreateCheckoutSuccess {
                 session_id: page.id.into(),
                 url: Url::trusted(page.url),

@@ -23,8 +23,7 @@ pub use health::Health;
 pub use mail::PostOffice;
 
 use crate::{
-    accounts, adapters::sql::Database, graphql, jobs::remote::Nudges, media::Links,
-    payments,
+    accounts, adapters::sql::Database, graphql, jobs::remote::Nudges, media::Links, payments,
     providers::Registry,
 };
 

@@ -15,8 +15,9 @@ use crate::{
 
 /// Events of this node at a time.
 const CONCURRENCY: usize = 4;
-/// How long an event belongs to the node that took it.
-const LEASE: Duration = Duration::from_secs(120);
+/// How long an event belongs to the node that took it. Should a look take longer, another node
+/// looks too, which does no harm: versions keep them apart.
+const LEASE: Duration = Duration::from_secs(30);
 /// How often an object is looked at again because somebody else wrote it down meanwhile.
 const TURNS: u32 = 10;
 /// First wait after a failure, and the longest.
@@ -147,7 +148,9 @@ impl Cashier {
                     period_end,
                     ends,
                 };
-                let written = self.database.settle_subscription(user, subscription, since, known);
+                let written = self
+                    .database
+                    .settle_subscription(user, subscription, since, known);
                 let written = written.await?;
                 // Of what is written now: whoever comes later sees more and decides again.
                 self.database.follow_subscriptions(user).await?;
@@ -216,7 +219,10 @@ impl Cashier {
                 wait_seconds = wait.as_secs(),
                 "a payment event could not be worked off; it is tried again"
             );
-            (wait.mul_f64(0.75 + rand::random::<f64>() / 2.0), error.to_string())
+            (
+                wait.mul_f64(0.75 + rand::random::<f64>() / 2.0),
+                error.to_string(),
+            )
         });
         self.database.finish_payment_event(due, again).await
     }

@@ -63,7 +63,7 @@ pub struct Order {
 }
 
 /// What the settings sell, and how.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Sold {
     /// What is sold.
     pub offers: Arc<Offers>,
@@ -221,7 +221,12 @@ impl Service {
     }
 
     fn unknown(&self, kind: Kind) -> String {
-        let names: Vec<_> = self.sold.offers.of(kind).map(|offer| &*offer.name).collect();
+        let names: Vec<_> = self
+            .sold
+            .offers
+            .of(kind)
+            .map(|offer| &*offer.name)
+            .collect();
         match names.is_empty() {
             true => format!("there is no {} for sale", kind.as_str()),
             false => format!("must be one of {}", names.join(", ")),

@@ -351,9 +351,8 @@ impl Stripe {
             return_url,
         };
         // A page of its own at each click: it is open for minutes only.
-        let request = || {
-            RequestBuilder::new(StripeMethod::Post, "/billing_portal/sessions").form(&form)
-        };
+        let request =
+            || RequestBuilder::new(StripeMethod::Post, "/billing_portal/sessions").form(&form);
         let page: Linked = self.send(request, None).await?;
         Ok(page.url)
     }

@@ -43,10 +43,9 @@ impl Subject {
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
-            Self::Session(id)
-            | Self::Subscription(id)
-            | Self::Invoice(id)
-            | Self::Payment(id) => id,
+            Self::Session(id) | Self::Subscription(id) | Self::Invoice(id) | Self::Payment(id) => {
+                id
+            }
         }
     }
 }

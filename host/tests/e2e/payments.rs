@@ -31,10 +31,7 @@ async fn shop() -> World {
 
 /// The same, and the server is told nothing.
 async fn quiet_shop() -> World {
-    let mut world = Setup::default()
-        .set("development.credits", 0)
-        .start()
-        .await;
+    let mut world = Setup::default().set("development.credits", 0).start().await;
     // For commands beside the server, which is pointed at the simulators by a flag.
     let stripe = world.stripe();
     for (name, value) in [
@@ -47,7 +44,10 @@ async fn quiet_shop() -> World {
 }
 
 fn door(world: &World) -> String {
-    format!("http://127.0.0.1:{}/api/payments/webhook", world.launch.port)
+    format!(
+        "http://127.0.0.1:{}/api/payments/webhook",
+        world.launch.port
+    )
 }
 
 fn listen(world: &World) {
@@ -118,7 +118,14 @@ async fn spend(world: &World, client: &Client, credits: i64) {
     let user = text(&me(client).await, "/id").to_owned();
     let credits = (-credits).to_string();
     let words = [
-        "credits", "adjust", "--user", &user, "--credits", &credits, "--reason", "Spent",
+        "credits",
+        "adjust",
+        "--user",
+        &user,
+        "--credits",
+        &credits,
+        "--reason",
+        "Spent",
     ];
     admin(world, &words).await;
 }
@@ -163,7 +170,9 @@ fn payment_of(stripe: &StripeHandle, session: &str) -> String {
 async fn a_pack_is_credited_once_whatever_comes_twice() {
     let world = shop().await;
     let (client, stripe) = (world.client(), world.stripe());
-    let twice = WebhookRule::new("*", WebhookTwist::Duplicate).count(3).times(0);
+    let twice = WebhookRule::new("*", WebhookTwist::Duplicate)
+        .count(3)
+        .times(0);
     stripe.add_webhook_rules(vec![twice]);
     let offers = client.ask(OFFERS, json!({})).await["creditOffers"].clone();
     assert_eq!(offers["available"], true, "{offers}");
@@ -182,11 +191,18 @@ async fn a_pack_is_credited_once_whatever_comes_twice() {
     assert_eq!(available(&client).await, 0);
     let back = stripe.press(session, Press::Pay).expect("a page");
     let back = back.expect("the buyer goes back");
-    assert_eq!(back, format!("https://app.test/paid/{session}?page={session}"));
+    assert_eq!(
+        back,
+        format!("https://app.test/paid/{session}?page={session}")
+    );
     credits(&client, 1_000).await;
     for event in stripe.events() {
         let event = text(&event, "/id").to_owned();
-        let how = Resend { event, copies: 4, ..Resend::default() };
+        let how = Resend {
+            event,
+            copies: 4,
+            ..Resend::default()
+        };
         stripe.resend(&how).expect("it is sent");
     }
     settled(&world).await;
@@ -219,7 +235,9 @@ async fn a_subscription_lives_and_ends() {
     stripe.advance(MONTH).expect("a month");
     credits(&client, 6_000).await;
     let customers = stripe.events();
-    let customer = customers.iter().find(|event| event["type"] == "customer.created");
+    let customer = customers
+        .iter()
+        .find(|event| event["type"] == "customer.created");
     let customer = text(customer.expect("a customer"), "/data/object/id").to_owned();
     stripe.set_card(&customer, Card::Fails).expect("a card");
     stripe.advance(MONTH).expect("a month");
@@ -240,11 +258,21 @@ async fn a_subscription_lives_and_ends() {
         .find(|event| event["type"] == "customer.subscription.created")
         .expect("a subscription");
     let id = text(subscription, "/data/object/id");
-    let delete = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let delete = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
     let delete = delete
         .delete(format!("{}/v1/subscriptions/{id}", stripe.url()))
         .bearer_auth(stripe.secret_key());
-    assert!(delete.send().await.expect("an answer").status().is_success());
+    assert!(
+        delete
+            .send()
+            .await
+            .expect("an answer")
+            .status()
+            .is_success()
+    );
     until("the end", || async {
         (me(&client).await["plan"] == "free").then_some(())
     })
@@ -271,7 +299,9 @@ async fn a_life(world: &World) {
         .expect("a payment");
     assert_ne!(renewal, payment_of(&stripe, &pack), "{first}");
     at_stripe(&stripe, "refunds", &[("payment_intent", &renewal)]).await;
-    let dispute = stripe.dispute(&payment_of(&stripe, &pack)).expect("a dispute");
+    let dispute = stripe
+        .dispute(&payment_of(&stripe, &pack))
+        .expect("a dispute");
     stripe.close_dispute(&dispute, false).expect("it is lost");
     assert_eq!(available(&client).await, 0, "nothing was told yet");
 }
@@ -291,7 +321,11 @@ async fn every_order_of_events_ends_the_same() {
         }
         for event in &events {
             let event = text(event, "/id").to_owned();
-            let how = Resend { event, copies: 2, ..Resend::default() };
+            let how = Resend {
+                event,
+                copies: 2,
+                ..Resend::default()
+            };
             stripe.resend(&how).expect("it is sent");
         }
         let wanted = 3_000;
@@ -306,8 +340,15 @@ async fn every_order_of_events_ends_the_same() {
         moved.sort();
         let sum: i64 = moved.iter().map(|(_, amount)| amount).sum();
         assert_eq!(sum, wanted, "seed {seed}: {moved:?}");
-        let bought: Vec<_> = moved.iter().filter(|(kind, _)| kind == "PURCHASE").collect();
-        let all = [line("PURCHASE", 1_000), line("PURCHASE", 3_000), line("PURCHASE", 3_000)];
+        let bought: Vec<_> = moved
+            .iter()
+            .filter(|(kind, _)| kind == "PURCHASE")
+            .collect();
+        let all = [
+            line("PURCHASE", 1_000),
+            line("PURCHASE", 3_000),
+            line("PURCHASE", 3_000),
+        ];
         assert_eq!(bought, all.iter().collect::<Vec<_>>(), "seed {seed}");
         assert_eq!(me(&client).await["plan"], "pro");
         world.audit().await;
@@ -332,7 +373,10 @@ async fn what_was_never_told_is_asked_for() {
     listen(&world);
     for event in world.stripe().events() {
         let event = text(&event, "/id").to_owned();
-        let how = Resend { event, ..Resend::default() };
+        let how = Resend {
+            event,
+            ..Resend::default()
+        };
         world.stripe().resend(&how).expect("it is sent");
     }
     settled(&world).await;
@@ -362,7 +406,9 @@ async fn a_refund_takes_what_is_there_and_notes_the_rest() {
     // A dispute takes credits while it is open, and brings them back when it is won.
     let other = buy(&world, json!({"pack": "small"}), Press::Pay).await;
     credits(&client, 1_000).await;
-    let dispute = stripe.dispute(&payment_of(&stripe, &other)).expect("a dispute");
+    let dispute = stripe
+        .dispute(&payment_of(&stripe, &other))
+        .expect("a dispute");
     credits(&client, 0).await;
     stripe.close_dispute(&dispute, true).expect("it is won");
     credits(&client, 1_000).await;
@@ -393,7 +439,10 @@ async fn forged_and_old_events_change_nothing() {
         "{refused:?}"
     );
     let send = |body: &'static str, signature: Option<&'static str>| {
-        let mut request = reqwest::Client::builder().no_proxy().build().expect("a client")
+        let mut request = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client")
             .post(door(&world))
             .body(body);
         if let Some(signature) = signature {
@@ -422,11 +471,18 @@ async fn what_was_told_survives_a_kill() {
     }
     settled(&world).await;
     credits(&world.client(), 4_000).await;
-    assert_eq!(lines(&world.client()).await, vec![line("PURCHASE", 1_000); 4]);
+    assert_eq!(
+        lines(&world.client()).await,
+        vec![line("PURCHASE", 1_000); 4]
+    );
     // Sixteen at once, also at the moment of a kill.
     for event in stripe.events() {
         let event = text(&event, "/id").to_owned();
-        let how = Resend { event, copies: 16, ..Resend::default() };
+        let how = Resend {
+            event,
+            copies: 16,
+            ..Resend::default()
+        };
         stripe.resend(&how).expect("it is sent");
     }
     world.kill_and_start_again().await;
@@ -444,29 +500,57 @@ async fn orders_that_cannot_be_taken() {
         (json!({"plan": "pro", "pack": "small"}), "plan", "either"),
         (json!({"pack": "huge"}), "pack", "small, large"),
         (json!({"plan": "free"}), "plan", "pro, business"),
-        (json!({"pack": "small", "successUrl": "ftp://app.test"}), "successUrl", "http"),
-        (json!({"pack": "small", "cancelUrl": "nowhere"}), "cancelUrl", "absolute"),
-        (json!({"pack": "small", "successUrl": "https://a:b@app.test"}), "successUrl", "password"),
-        (json!({"pack": "small", "idempotencyKey": ""}), "idempotencyKey", "empty"),
+        (
+            json!({"pack": "small", "successUrl": "ftp://app.test"}),
+            "successUrl",
+            "http",
+        ),
+        (
+            json!({"pack": "small", "cancelUrl": "nowhere"}),
+            "cancelUrl",
+            "absolute",
+        ),
+        (
+            json!({"pack": "small", "successUrl": "https://a:b@app.test"}),
+            "successUrl",
+            "password",
+        ),
+        (
+            json!({"pack": "small", "idempotencyKey": ""}),
+            "idempotencyKey",
+            "empty",
+        ),
     ] {
         let refused = checkout(&client, what.clone(), "key").await;
         assert_eq!(refused["code"], "INVALID_INPUT", "{what}: {refused}");
         assert_eq!(refused["path"], json!([path]), "{what}: {refused}");
-        assert!(text(&refused, "/message").contains(words), "{what}: {refused}");
+        assert!(
+            text(&refused, "/message").contains(words),
+            "{what}: {refused}"
+        );
     }
     let input = json!({"input": {"returnUrl": "https://app.test"}});
     let refused = client.ask(PORTAL, input).await["createPortalSession"].clone();
     assert_eq!(refused["code"], "CONFLICT", "nothing was bought: {refused}");
-    assert!(stripe.events().is_empty(), "nobody asked Stripe for anything");
+    assert!(
+        stripe.events().is_empty(),
+        "nobody asked Stripe for anything"
+    );
 
     checkout(&client, json!({"pack": "small"}), "one").await;
     let refused = checkout(&client, json!({"pack": "large"}), "one").await;
     assert_eq!(refused["code"], "IDEMPOTENCY_KEY_REUSED", "{refused}");
     let nobody = Client::new(&world.server().url, None);
     let refused = nobody
-        .send(CHECKOUT, json!({"input": order(&json!({"pack": "small"}), "x")}))
+        .send(
+            CHECKOUT,
+            json!({"input": order(&json!({"pack": "small"}), "x")}),
+        )
         .await;
-    assert_eq!(refused["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+    assert_eq!(
+        refused["errors"][0]["extensions"]["code"],
+        "UNAUTHENTICATED"
+    );
     let offers = nobody.ask(OFFERS, json!({})).await;
     assert_eq!(list(&offers, "/creditOffers/plans").len(), 2);
     world.audit().await;

@@ -28,7 +28,7 @@ use genvid::{
         store::{Accepted, Applied, Change, JobChange, MediaRole, NewJob},
     },
     media::Links,
-    projects,
+    payments, projects,
     providers::{Catalog, Health, Registry, Rules},
     time, uploads, webhooks,
 };
@@ -112,6 +112,7 @@ impl Bench {
         let services = Services {
             accounts,
             billing: billing::Service::new(database.clone()),
+            payments: payments::Service::new(database.clone(), payments::Sold::default()),
             projects,
             jobs,
             catalog: Catalog::new(registry.clone()),

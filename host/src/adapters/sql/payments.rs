@@ -279,7 +279,8 @@ impl Database {
                 let version = version.unwrap_or(0) + 1;
                 let change = bought.recalled - there.taken - there.owed;
                 if change > 0 {
-                    there.recall(connection, &bought, change, available, version)
+                    there
+                        .recall(connection, &bought, change, available, version)
                         .await?;
                     mails::watch_credits(connection, bought.user, low).await?;
                 } else if change < 0 {
@@ -385,7 +386,10 @@ impl Database {
         .bind(user.uuid())
         .fetch_all(&mut self.read(Scope::User(user)).await?)
         .await?;
-        let all = all.iter().map(subscription).collect::<Result<Vec<_>, _>>()?;
+        let all = all
+            .iter()
+            .map(subscription)
+            .collect::<Result<Vec<_>, _>>()?;
         let holds = all.iter().position(|one| one.status.entitles());
         Ok(all.into_iter().nth(holds.unwrap_or(0)))
     }

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use genvid_testkit::{Fault, Handle, Options, Profile, ResendHandle, Simulators, StripeHandle, Vendor};
+use genvid_testkit::{
+    Fault, Handle, Options, Profile, ResendHandle, Simulators, StripeHandle, Vendor,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

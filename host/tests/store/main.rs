@@ -21,6 +21,7 @@ mod ledger;
 mod limits;
 mod mails;
 mod migrations;
+mod payments;
 mod quotes;
 mod reading;
 mod removals;
@@ -127,6 +128,11 @@ contract! {
     mails::an_endpoint_that_is_disabled_is_told,
     mails::secrets_are_forgotten_once_they_are_sent,
     mails::nobody_gets_more_than_a_days_worth,
+    payments::an_event_is_kept_once_and_worked_off_once,
+    payments::of_many_looks_at_once_one_gives_the_credits,
+    payments::a_look_that_is_older_writes_nothing,
+    payments::what_goes_back_is_taken_and_the_rest_noted,
+    payments::a_plan_follows_the_subscriptions,
     quotes::a_quote_is_its_owners_alone,
     quotes::times_are_of_what_was_delivered,
     reading::pages_are_stable_while_jobs_come,

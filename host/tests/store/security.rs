@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use crate::{
     bench::{Bench, attempt, change, file, later, project, told, with_attempt},
     ledger::{gift, priced},
-    mails,
+    mails, payments,
     quotes::quote,
     uploads::upload,
     webhooks::attempted,
@@ -26,7 +26,7 @@ use crate::{
 /// Tables without rows of tenants.
 const SHARED: [&str; 2] = ["_sqlx_migrations", "installation"];
 /// Tables that are the worker's alone.
-const WORKERS: [&str; 8] = [
+const WORKERS: [&str; 10] = [
     "callbacks",
     "removals",
     "chores",
@@ -35,6 +35,8 @@ const WORKERS: [&str; 8] = [
     "mail_suppressions",
     "mail_events",
     "mailbox",
+    "payment_events",
+    "payment_rounds",
 ];
 /// Tables that everybody reads and only the owner of the tables writes.
 const INSTALLED: [&str; 3] = ["plugin_revision", "plugin_versions", "provider_settings"];
@@ -56,6 +58,7 @@ async fn filled() -> Bench {
             .database
             .set_project_budget(owner, shelf.id, Some(limit));
         assert!(set.await.expect("set"));
+        payments::fill(&bench, owner).await;
         let books = bench.database.for_worker();
         let grant = Grant {
             expires_at: Some(later()),
@@ -193,6 +196,11 @@ async fn every_table_of_tenants_is_locked_up() {
         "mail_suppressions",
         "mail_events",
         "mailbox",
+        "payment_customers",
+        "payment_events",
+        "payment_purchases",
+        "payment_subscriptions",
+        "payment_rounds",
         "quotes",
         "spending",
         "credit_accounts",
@@ -411,6 +419,19 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("mail_suppressions", "", "INSERT SELECT"),
         ("mail_events", "", "INSERT SELECT"),
         ("mailbox", "", "INSERT SELECT"),
+        ("payment_customers", "INSERT SELECT", "INSERT SELECT"),
+        ("payment_events", "", "INSERT SELECT UPDATE"),
+        (
+            "payment_purchases",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
+        (
+            "payment_subscriptions",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
+        ("payment_rounds", "", "INSERT SELECT UPDATE"),
         (
             "credit_accounts",
             "INSERT SELECT UPDATE",

@@ -93,6 +93,7 @@ pub(super) async fn dev(options: Dev) -> anyhow::Result<ExitCode> {
     println!("Token     {token}");
     println!("          (send it as `Authorization: Bearer …`)");
     println!("Mail      {}/dev/mail", app.url);
+    println!("Payments  simulated: see createCheckout");
     println!("Vendors   simulated; nothing is really made or billed:");
     for (id, url) in &played {
         println!("          {id:<11} {url}");

@@ -219,7 +219,8 @@ async fn the_operations_of_the_documents_run() {
     let gone = bench.create_project("Old").await;
     let upload = UploadId::generate().to_string();
     let variables = |name: &str| match name {
-        "Me" | "Credits" | "ScriptTemplates" | "Avatars" | "Voices" | "Providers" | "Projects" => {
+        "CreditOffers" | "Me" | "Credits" | "ScriptTemplates" | "Avatars" | "Voices"
+        | "Providers" | "Projects" => {
             json!({})
         }
         "WatchMyJobs" => json!({ "after": "ZXZ0XzA" }),
@@ -228,6 +229,10 @@ async fn the_operations_of_the_documents_run() {
         "CompleteUpload" => json!({ "input": { "uploadId": upload } }),
         "CreateWebhookEndpoint" => json!({ "input": { "url": "https://example.com/hook" } }),
         "WebhookEndpoints" => json!({ "first": 5 }),
+        "CreateCheckout" => json!({ "input": {
+            "pack": "small", "successUrl": "https://app.test/paid", "idempotencyKey": "page",
+        } }),
+        "CreatePortalSession" => json!({ "input": { "returnUrl": "https://app.test" } }),
         "UpdateProject" => json!({ "input": { "id": project, "productName": "Aurora" } }),
         "DeleteProject" => json!({ "input": { "id": gone } }),
         "Project" | "Node" => json!({ "id": project }),

@@ -9,8 +9,6 @@ use tokio::{sync::watch, task::JoinSet, time::MissedTickBehavior};
 
 use crate::{adapters::sql, time::Timestamp};
 
-/// How often is looked for what is due.
-const EVERY: Duration = Duration::from_millis(500);
 /// How much longer than an attempt something belongs to the node that took it: time to prepare
 /// it and to write down what came of it.
 pub const SLACK: Duration = Duration::from_secs(10);
@@ -42,6 +40,8 @@ pub trait Outbox: Clone + Send + Sync + 'static {
 
     /// What it is called in the log.
     const NAME: &'static str;
+    /// How often is looked for what is due.
+    const EVERY: Duration = Duration::from_millis(500);
 
     /// Attempts of this node at a time.
     fn concurrency(&self) -> usize;
@@ -62,7 +62,7 @@ pub trait Outbox: Clone + Send + Sync + 'static {
 
 /// Works until `stop` turns true, then finishes the attempts under way.
 pub async fn run<O: Outbox>(outbox: O, mut stop: watch::Receiver<bool>) {
-    let mut tick = tokio::time::interval(EVERY);
+    let mut tick = tokio::time::interval(O::EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut running = JoinSet::new();
     loop {

@@ -289,6 +289,8 @@ impl Outbox for Cashier {
     type Taken = Due;
 
     const NAME: &'static str = "payments";
+    /// Nobody pays so often that more looks would be worth what they cost.
+    const EVERY: Duration = Duration::from_secs(2);
 
     fn concurrency(&self) -> usize {
         CONCURRENCY

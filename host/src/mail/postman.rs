@@ -216,6 +216,8 @@ impl Outbox for Postman {
     type Taken = Row;
 
     const NAME: &'static str = "mail";
+    /// Nobody waits for a mail by the half second.
+    const EVERY: Duration = Duration::from_secs(1);
 
     fn concurrency(&self) -> usize {
         self.settings.concurrency

@@ -4,6 +4,7 @@ mod blobs;
 mod nodes;
 mod plugins;
 mod post;
+mod providers;
 
 use std::{
     net::SocketAddr,
@@ -47,6 +48,7 @@ use crate::{
 };
 use blobs::Blobs;
 pub use nodes::call_nodes;
+pub use providers::Providers;
 use nodes::{Nodes, Ties};
 pub use plugins::{Keeper, folder_plugins, load_plugins, runtime, wanted};
 

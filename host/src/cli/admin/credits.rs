@@ -279,7 +279,7 @@ pub(super) async fn find(database: &Database, user: &str) -> anyhow::Result<User
     found.with_context(|| format!("there is no user {user}"))
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Ok(instant.to_utc().into());
     }

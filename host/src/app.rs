@@ -48,9 +48,9 @@ use crate::{
 };
 use blobs::Blobs;
 pub use nodes::call_nodes;
-pub use providers::Providers;
 use nodes::{Nodes, Ties};
 pub use plugins::{Keeper, folder_plugins, load_plugins, runtime, wanted};
+pub use providers::Providers;
 
 /// A server that listens.
 pub struct App {

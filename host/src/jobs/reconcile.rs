@@ -292,10 +292,9 @@ impl Reconciler {
                 Finding::Task(task.to_owned()),
                 "found in the provider's records",
             ),
-            (Difference::UnknownNotThere, _) => (
-                Finding::NotCharged,
-                "the provider's records do not have it",
-            ),
+            (Difference::UnknownNotThere, _) => {
+                (Finding::NotCharged, "the provider's records do not have it")
+            }
             _ => return Ok(None),
         };
         let settlement = Settlement {
@@ -305,11 +304,13 @@ impl Reconciler {
             reason: reason.to_owned(),
             deadline: time::now().after(self.life),
         };
-        Ok(Some(match self.database.settle_attempt(settlement).await? {
-            Settled::Done { .. } => Outcome::Done,
-            Settled::Refused(why) => Outcome::Refused(why),
-            Settled::Missing => Outcome::Refused("it is gone".to_owned()),
-        }))
+        Ok(Some(
+            match self.database.settle_attempt(settlement).await? {
+                Settled::Done { .. } => Outcome::Done,
+                Settled::Refused(why) => Outcome::Refused(why),
+                Settled::Missing => Outcome::Refused("it is gone".to_owned()),
+            },
+        ))
     }
 
     async fn compare(&self, attempt: &Attempt) -> Result<(Verdict, Option<String>), sql::Error> {

@@ -1,7 +1,8 @@
 //! From what a user asked to what a plugin is asked.
 
 use genvid_runtime::{
-    ContextArgs, ContractJson, Lost, Manifest, manifest::Speech as ManifestSpeech, script, types::Media, video, voice,
+    ContextArgs, ContractJson, Lost, Manifest, manifest::Speech as ManifestSpeech, script,
+    types::Media, video, voice,
 };
 use serde::{Deserialize, Serialize};
 

@@ -27,6 +27,7 @@ mod media_faults;
 mod pass_through;
 mod quotes;
 mod realtime;
+mod reconciling;
 mod refusals;
 mod repeats;
 mod reuse;

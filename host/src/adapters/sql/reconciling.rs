@@ -84,7 +84,11 @@ impl Database {
         .bind(provider)
         .bind(at.max(since))
         .bind(until)
-        .bind(if at < since { uuid::Uuid::nil() } else { id.uuid() })
+        .bind(if at < since {
+            uuid::Uuid::nil()
+        } else {
+            id.uuid()
+        })
         .bind(most)
         .fetch_all(&mut self.read(Scope::Worker).await?)
         .await?;

@@ -166,7 +166,12 @@ impl Advance {
             permission: None,
             label: format!("find {}", attempt.id),
         };
-        match provider.plugin.find(call, request.lost(attempt)).await.result {
+        match provider
+            .plugin
+            .find(call, request.lost(attempt))
+            .await
+            .result
+        {
             Ok(Some(task)) => Found::Task(task),
             Ok(None) => Found::Nothing,
             Err(CallFailure::Plugin(error)) if matches!(error.kind, ErrorKind::Unsupported) => {

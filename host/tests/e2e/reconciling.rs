@@ -156,8 +156,8 @@ async fn what_was_settled_wrongly_is_told() {
         "--as",
         "not-charged",
     ];
-    let output = world.run_beside(&[&words[..], &["--reason", "a mistake"]].concat());
-    assert!(output.await.status.success());
+    let words = [&words[..], &["--reason", "a mistake"]].concat();
+    assert!(world.run_beside(&words).await.status.success());
     world.client().ended(&job, "SUCCEEDED").await;
     for _ in 0..2 {
         let (ok, lines) = reconcile(&world, &["--apply"]).await;

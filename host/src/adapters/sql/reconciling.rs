@@ -124,15 +124,16 @@ impl Database {
         near: Duration,
         most: u32,
     ) -> Result<Vec<Attempt>, Error> {
-        let near = i64::try_from(near.as_millis()).unwrap_or(i64::MAX);
+        let span = chrono::TimeDelta::from_std(near).unwrap_or_default();
+        let earliest: Timestamp = (attempt.submitted_at.datetime() - span).into();
         let found = query(AssertSqlSafe(format!(
             "SELECT {ATTEMPT} FROM attempts WHERE provider = $1 AND submitted_at >= $2 \
              AND submitted_at <= $3 AND vendor_task IS NULL AND id <> $4 \
              AND (charge = 'CHARGED' OR status = 'UNCONFIRMED') ORDER BY submitted_at LIMIT $5"
         )))
         .bind(&attempt.provider)
-        .bind(attempt.submitted_at.millis().saturating_sub(near))
-        .bind(attempt.submitted_at.millis().saturating_add(near))
+        .bind(earliest)
+        .bind(attempt.submitted_at.after(near))
         .bind(attempt.id.uuid())
         .bind(most)
         .fetch_all(&mut self.read(Scope::Worker).await?)

@@ -4,6 +4,7 @@ mod blobs;
 mod nodes;
 mod plugins;
 mod post;
+mod providers;
 mod till;
 
 use std::{
@@ -51,6 +52,7 @@ use blobs::Blobs;
 pub use nodes::call_nodes;
 use nodes::{Nodes, Ties};
 pub use plugins::{Keeper, folder_plugins, load_plugins, runtime, wanted};
+pub use providers::Providers;
 pub use till::sold;
 
 /// A server that listens.

@@ -162,6 +162,15 @@ fn options(settings: &Settings, node: NodeId) -> redis::Options {
     }
 }
 
+/// A tie to Redis for a command that calls vendors beside running nodes: they share the vendors'
+/// requests per second.
+pub(super) fn beside(settings: &Settings) -> anyhow::Result<Option<Redis>> {
+    if settings.redis.url.expose_secret().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Redis::open(&options(settings, NodeId::generate()))?))
+}
+
 /// Tells every running node that what is installed has changed, if nodes have a Redis.
 ///
 /// # Errors

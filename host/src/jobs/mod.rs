@@ -26,6 +26,7 @@ pub mod limits;
 pub mod model;
 pub mod plan;
 pub mod quote;
+pub mod reconcile;
 pub mod remote;
 pub mod requests;
 pub mod reuse;

@@ -1,13 +1,14 @@
 //! From what a user asked to what a plugin is asked.
 
 use genvid_runtime::{
-    ContractJson, Manifest, manifest::Speech as ManifestSpeech, script, types::Media, video, voice,
+    ContextArgs, ContractJson, Lost, Manifest, manifest::Speech as ManifestSpeech, script,
+    types::Media, video, voice,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     input::{JobInput, ProductBrief, ScriptInput, VideoInput},
-    model::{Aspect, ScriptDocument, Step, StepKind, StepOutput, StoredFile},
+    model::{Aspect, Attempt, ScriptDocument, Step, StepKind, StepOutput, StoredFile},
 };
 use crate::{scripts, uploads};
 
@@ -50,6 +51,20 @@ impl PaidRequest {
             Self::Video(request) => request.contract_json(),
         }
         .to_string()
+    }
+
+    /// To look for the attempt that sent it.
+    #[must_use]
+    pub fn lost(&self, attempt: &Attempt) -> Lost {
+        Lost {
+            context: ContextArgs {
+                client_ref: attempt.id.to_string(),
+                callback_url: None,
+            },
+            kind: self.kind().to_owned(),
+            request: self.contract_json(),
+            submitted_at_ms: attempt.submitted_at.millis().unsigned_abs(),
+        }
     }
 
     /// The model that was asked for.

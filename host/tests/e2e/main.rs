@@ -28,6 +28,7 @@ mod pass_through;
 mod payments;
 mod quotes;
 mod realtime;
+mod reconciling;
 mod refusals;
 mod repeats;
 mod reuse;

@@ -25,6 +25,7 @@ mod postgres;
 mod projects;
 mod query;
 mod quotes;
+mod reconciling;
 mod removals;
 mod reuse;
 mod roles;

@@ -6,6 +6,7 @@ mod credits;
 mod payments;
 mod plugin;
 mod provider;
+mod reconcile;
 mod users;
 
 use std::{process::ExitCode, time::Duration};
@@ -39,6 +40,8 @@ enum Command {
     ///
     /// What is settled is written down in the job's log, with who and why.
     Attempts(attempts::Attempts),
+    /// Compare paid calls with the providers' own records, and settle what is certain.
+    Reconcile(reconcile::Reconcile),
     /// Give users credits, correct them, look at them.
     ///
     /// Every movement stays in the ledger for ever, with its reason.
@@ -70,6 +73,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
         Command::Credits(command) => credits::run(command).await?,
         Command::Payments(command) => payments::run(command).await?,
         Command::Users(command) => users::run(command).await?,
+        Command::Reconcile(command) => return reconcile::run(command).await,
         Command::Audit(command) => return credits::audit(command).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use genvid_runtime::{Call, ContextArgs, Failure as CallFailure, Lost, types::ErrorKind};
+use genvid_runtime::{Call, Failure as CallFailure, types::ErrorKind};
 
 use super::{Advance, Draft, Held, Turn, Work, Written, about};
 use crate::{
@@ -166,16 +166,12 @@ impl Advance {
             permission: None,
             label: format!("find {}", attempt.id),
         };
-        let lost = Lost {
-            context: ContextArgs {
-                client_ref: attempt.id.to_string(),
-                callback_url: None,
-            },
-            kind: request.kind().to_owned(),
-            request: request.contract_json(),
-            submitted_at_ms: attempt.submitted_at.millis().unsigned_abs(),
-        };
-        match provider.plugin.find(call, lost).await.result {
+        match provider
+            .plugin
+            .find(call, request.lost(attempt))
+            .await
+            .result
+        {
             Ok(Some(task)) => Found::Task(task),
             Ok(None) => Found::Nothing,
             Err(CallFailure::Plugin(error)) if matches!(error.kind, ErrorKind::Unsupported) => {

@@ -169,7 +169,24 @@ async fn plugins_are_listed_inspected_and_called() {
 }
 
 /// Starts a command that runs until it is told to stop, and reads its ready file.
-async fn ready(folder: &Path, arguments: &[&str]) -> (std::process::Child, Value) {
+/// A program that is killed with its test.
+struct Running(std::process::Child);
+
+impl Running {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed any more.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn ready(folder: &Path, arguments: &[&str]) -> (Running, Value) {
     let file = folder.join("told.json");
     let child = command(folder)
         .args(arguments)
@@ -178,6 +195,7 @@ async fn ready(folder: &Path, arguments: &[&str]) -> (std::process::Child, Value
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
+        .map(Running)
         .expect("the binary runs");
     let told = until("the ready file", || async {
         let text = std::fs::read_to_string(&file).ok()?;
@@ -187,10 +205,10 @@ async fn ready(folder: &Path, arguments: &[&str]) -> (std::process::Child, Value
     (child, told)
 }
 
-async fn stop(mut child: std::process::Child) {
+async fn stop(mut child: Running) {
     signal(child.id(), "TERM");
     let status = until("it stops", || {
-        let status = child.try_wait().expect("it can be asked");
+        let status = child.0.try_wait().expect("it can be asked");
         async move { status }
     })
     .await;
@@ -263,7 +281,7 @@ async fn the_development_server_runs_by_itself() {
         format!("{}/graphql", text(&told, "/url"))
     );
     assert!(text(&told, "/ws").starts_with("ws://"));
-    assert_eq!(told["simulators"].as_object().expect("simulators").len(), 4);
+    assert_eq!(told["simulators"].as_object().expect("simulators").len(), 5);
     let client = Client::new(text(&told, "/url"), Some(text(&told, "/token")));
     let wish = json!({"brief": "A bottle.", "language": "en", "idempotencyKey": "k"});
     let job = client.start("GenerateScript", wish).await;

@@ -38,6 +38,7 @@ use crate::{
     jobs::{
         self,
         advance::Advance,
+        clerk::Clerk,
         limits::{Plan, Plans},
     },
     mail,
@@ -71,6 +72,7 @@ pub struct App {
     courier: Option<JoinHandle<()>>,
     postman: Option<JoinHandle<()>>,
     cashier: Option<JoinHandle<()>>,
+    clerk: Option<JoinHandle<()>>,
     ties: Ties,
     server: JoinHandle<std::io::Result<()>>,
     drain: Duration,
@@ -170,6 +172,7 @@ impl App {
             },
             prefer: settings.routing.prefer,
             quote_life: Duration::from_secs(settings.billing.quote_minutes * 60),
+            batch_items: settings.jobs.batch_items,
             plans: Arc::new(plans(&settings)),
             public_url: (!configured.is_empty()).then_some(configured),
             mail: mail_settings.on,
@@ -266,6 +269,7 @@ impl App {
         };
 
         let books = database.for_worker();
+        let (clerks, clerks_jobs) = (database.for_worker(), jobs.clone());
         let transport = genvid_transport::Shutdown::new();
         let executor = graphql::executor(
             &graphql::Services {
@@ -327,6 +331,11 @@ impl App {
         }
         let courier = courier.map(|courier| tokio::spawn(dispatch::run(courier, stopping.clone())));
         let postman = postman.map(|postman| tokio::spawn(dispatch::run(postman, stopping.clone())));
+        let clerk = role.works().then(|| Clerk {
+            database: clerks,
+            jobs: Arc::new(clerks_jobs),
+        });
+        let clerk = clerk.map(|clerk| tokio::spawn(dispatch::run(clerk, stopping.clone())));
         let cashier = cashier.filter(|_| role.works()).map(|cashier| {
             tokio::spawn(cashier.clone().keep(stopping.clone()));
             tokio::spawn(dispatch::run(cashier, stopping.clone()))
@@ -348,6 +357,7 @@ impl App {
             courier,
             postman,
             cashier,
+            clerk,
             ties,
             server,
             drain: Duration::from_secs(settings.server.drain_seconds),
@@ -378,6 +388,12 @@ impl App {
         {
             // What was cut off is handed over again under the same key.
             tracing::warn!("mails under way were cut off");
+        }
+        if let Some(clerk) = self.clerk
+            && tokio::time::timeout(self.drain, clerk).await.is_err()
+        {
+            // What was cut off is asked for again under the same key.
+            tracing::warn!("films of batches under way were cut off");
         }
         if let Some(cashier) = self.cashier
             && tokio::time::timeout(self.drain, cashier).await.is_err()

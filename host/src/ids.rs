@@ -93,6 +93,14 @@ id!(
     JobId, "job_"
 );
 id!(
+    /// Many films that were asked for at once.
+    BatchId, "bat_"
+);
+id!(
+    /// What many films may cost together.
+    BatchQuoteId, "bqt_"
+);
+id!(
     /// One node of a job's plan.
     StepId, "stp_"
 );

@@ -36,6 +36,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("jobs.unconfirmed_minutes", 1, 1_440),
     ("jobs.settle_hours", 1, 720),
     ("jobs.in_flight_per_user", 1, MOST_IN_FLIGHT),
+    ("jobs.batch_items", 1, crate::jobs::batch::MAX_ITEMS as i128),
     ("billing.credit_micro_usd", 1, 1_000_000_000),
     ("billing.margin_percent", 0, 10_000),
     ("billing.minimum_credits", 0, 1_000_000),

@@ -171,6 +171,8 @@ pub struct Jobs {
     pub settle_hours: u64,
     /// Most jobs of one user that are not over, unless the plan says otherwise.
     pub in_flight_per_user: u32,
+    /// Most films of one batch.
+    pub batch_items: u32,
 }
 
 /// How users share what there is.

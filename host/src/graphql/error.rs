@@ -198,10 +198,10 @@ pub(super) fn settle<T: Outcome>(
         Err(Setback::Jobs(error)) => match error {
             jobs::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
             jobs::Error::NotFound(what) => {
-                let field = if what == "project" {
-                    "projectId"
-                } else {
-                    "jobId"
+                let field = match what {
+                    "project" => "projectId",
+                    "batch" => "batchId",
+                    _ => "jobId",
                 };
                 Refusal::NotFound(NotFoundProblem::new(what, field))
             }

@@ -11,6 +11,7 @@
 //! - every type, field, argument and word is described for somebody who cannot see the code.
 
 pub mod auth;
+mod batch;
 mod budget;
 mod catalog;
 pub mod codes;
@@ -98,6 +99,7 @@ struct Query(
     payments::PaymentQueries,
     project::ProjectQueries,
     job_queries::JobQueries,
+    batch::BatchQueries,
     provider::ProviderQueries,
     catalog::CatalogQueries,
     script_template::ScriptQueries,
@@ -112,6 +114,7 @@ struct Mutation(
     upload::UploadMutations,
     quote::QuoteMutations,
     job_mutations::JobMutations,
+    batch::BatchMutations,
     webhook::WebhookMutations,
     payments::PaymentMutations,
 );

@@ -29,7 +29,7 @@ pub(super) enum ProblemCode {
     InsufficientCredits,
     /// The caller has as many jobs under way as they may.
     RateLimited,
-    /// It would pass the project's budget.
+    /// It would pass the budget of the project, or of the batch.
     BudgetExceeded,
 }
 
@@ -226,7 +226,7 @@ impl From<Shortage> for InsufficientCreditsProblem {
     }
 }
 
-/// What the job may cost at most would pass its project's budget. Nothing was started, and
+/// What the job may cost at most would pass the budget of its project, or of its batch. Nothing was started, and
 /// nothing put aside.
 #[derive(Debug, SimpleObject)]
 pub(super) struct BudgetExceededProblem {
@@ -238,9 +238,9 @@ pub(super) struct BudgetExceededProblem {
     pub(super) path: Option<Vec<String>>,
     /// Credits of the budget.
     pub(super) budget: i64,
-    /// Credits that the project's jobs have spent in the budget's period.
+    /// Credits that the jobs under this budget have spent in the budget's period.
     pub(super) spent: i64,
-    /// Credits that are put aside for the project's jobs that are under way.
+    /// Credits that are put aside for its jobs that are under way.
     pub(super) held: i64,
     /// Credits that would have to be put aside for this job.
     pub(super) needed: i64,
@@ -251,7 +251,7 @@ impl From<Overrun> for BudgetExceededProblem {
         Self {
             code: ProblemCode::BudgetExceeded,
             message: format!(
-                "This may cost {needed} credits. The project's budget is {}: {} are spent, {} held.",
+                "This may cost {needed} credits. The budget is {}: {} are spent, {} held.",
                 budget.limit.words(),
                 budget.spent,
                 budget.held
@@ -284,15 +284,17 @@ pub(super) struct TooManyJobsProblem {
 impl From<TooMany> for TooManyJobsProblem {
     fn from(too_many: TooMany) -> Self {
         let TooMany {
-            scope: Scope::User,
+            scope,
             limit,
             in_flight,
         } = too_many;
+        let what = match scope {
+            Scope::User => "jobs that are not over",
+            Scope::Waiting => "films in batches that wait to be begun",
+        };
         Self {
             code: ProblemCode::RateLimited,
-            message: format!(
-                "You have {in_flight} jobs that are not over, and {limit} are allowed at a time."
-            ),
+            message: format!("You have {in_flight} {what}, and {limit} are allowed at a time."),
             path: None,
             limit,
             in_flight,

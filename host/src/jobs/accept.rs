@@ -64,6 +64,8 @@ impl Service {
             // Who could make it then may be gone by now, and the quote may have expired: a
             // repeat is answered all the same.
             Err(error @ Error::Database(_)) => return Err(error),
+            // An item of a batch that has a job is not asked for again.
+            Err(error) if common.place.is_some() => return Err(error),
             Err(error) => {
                 let request = Request {
                     owner,
@@ -129,6 +131,7 @@ impl Service {
             request_hash,
             webhook_url: common.webhook_url,
             notify: common.notify,
+            place: common.place,
         };
         let (accepted, events) = self.database.accept_job(new).await?;
         self.bus.publish(events);

@@ -6,7 +6,7 @@ use genvid_runtime::manifest::Speech;
 
 use url::Url;
 
-use super::{input::VideoInput, service::Service};
+use super::{batch::Place, input::VideoInput, service::Service};
 use crate::{
     ids::QuoteId,
     input::{Problems, check_receiver, is_language_tag},
@@ -169,6 +169,7 @@ impl Service {
             notify,
             max_credits: None,
             quote: None,
+            place: None,
         }
     }
 }
@@ -187,6 +188,7 @@ pub(super) struct Common {
     pub(super) notify: Option<Address>,
     pub(super) max_credits: Option<u32>,
     pub(super) quote: Option<QuoteId>,
+    pub(super) place: Option<Place>,
 }
 
 pub(super) fn check_language(tag: &str, problems: &mut Problems) {

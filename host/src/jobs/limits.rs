@@ -66,6 +66,8 @@ impl Plans {
 pub enum Scope {
     /// All of a user's.
     User,
+    /// Films of a user's batches that have no job yet.
+    Waiting,
 }
 
 /// So many jobs of a scope are not over, and no more may be.

@@ -14,9 +14,11 @@
 
 mod accept;
 pub mod advance;
+pub mod batch;
 pub mod bus;
 pub mod catch_up;
 pub mod check;
+pub mod clerk;
 pub mod decide;
 pub mod events;
 mod foresee;

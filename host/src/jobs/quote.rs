@@ -293,7 +293,8 @@ impl Service {
             return Ok(plan);
         };
         let found = self.database.for_user(owner).find_quote(owner, id).await?;
-        let now = time::now();
+        let place = checked.common.place;
+        let asked_at = place.map_or_else(time::now, |place| place.asked_at);
         let Some(quote) = found else {
             return Err(no_quote("is no quote of yours"));
         };
@@ -303,7 +304,7 @@ impl Service {
                 "was made for another request; ask for one with these fields",
             ));
         }
-        if quote.expires_at <= now {
+        if quote.expires_at <= asked_at {
             return Err(no_quote("has expired; ask for a new one"));
         }
         // Who could make it is found out anew; the prices are those of then.

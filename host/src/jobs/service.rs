@@ -340,6 +340,7 @@ impl Service {
         let common = Common {
             max_credits: wish.max_credits,
             quote: wish.quote,
+            place: wish.place,
             ..self.common(
                 &wish.idempotency_key,
                 wish.deadline,

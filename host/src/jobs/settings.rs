@@ -32,6 +32,8 @@ pub struct Settings {
     pub prefer: Prefer,
     /// How long a quote holds.
     pub quote_life: Duration,
+    /// Most films of one batch, 1 to 200.
+    pub batch_items: u32,
     /// What users get, by plan.
     pub plans: Arc<Plans>,
     /// Public address of this server, for vendors' callbacks.
@@ -55,6 +57,7 @@ impl Default for Settings {
             tariff: Tariff::default(),
             prefer: Prefer::default(),
             quote_life: Duration::from_secs(1_800),
+            batch_items: super::batch::MAX_ITEMS,
             plans: Arc::default(),
             public_url: None,
             mail: true,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::{
+    batch::Place,
     limits::Plans,
     model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile},
 };
@@ -37,6 +38,8 @@ pub struct NewJob {
     pub webhook_url: Option<String>,
     /// Where its end is told by mail.
     pub notify: Option<Address>,
+    /// The place in a batch that it comes from.
+    pub place: Option<Place>,
 }
 
 /// A request with its key.

@@ -1,8 +1,10 @@
 //! What users ask for, as it comes from an edge: typed, not yet checked.
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
+    batch::Place,
     input::ProviderItem,
     model::{Aspect, SubtitleMode},
 };
@@ -78,7 +80,7 @@ pub struct VoiceWish {
 }
 
 /// A film to make.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VideoWish {
     /// For which project.
     pub project: ProjectId,
@@ -120,4 +122,7 @@ pub struct VideoWish {
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
     pub quote: Option<QuoteId>,
+    /// The place in a batch that it comes from. Not part of what is asked for.
+    #[serde(skip)]
+    pub place: Option<Place>,
 }

@@ -9,6 +9,7 @@
 
 #[path = "../backend/mod.rs"]
 mod backend;
+mod batches;
 mod callbacks;
 mod circuits;
 mod cluster;

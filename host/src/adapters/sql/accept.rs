@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Database, Error,
+    Database, Error, batches,
     database::Scope,
     dialect::{Dialect, wait},
     events, holds, limits, mails,
@@ -27,19 +27,23 @@ impl Database {
     /// idempotency key answers the first job; with another request it is refused.
     ///
     /// # Errors
-    /// `InsufficientCredits`, `OverLimit`, `TooManyJobs`, `BudgetExceeded`, or when the database fails; then nothing was accepted.
+    /// `InsufficientCredits`, `OverLimit`, `TooManyJobs`, `BudgetExceeded`, `Decided` for an item
+    /// of a batch, or when the database fails; then nothing was accepted.
     pub async fn accept_job(&self, new: NewJob) -> Result<(Accepted, Vec<Event>), Error> {
         let low = self.low_credits;
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
+                if let Some(place) = &new.place {
+                    batches::lock_item(connection, place).await?;
+                }
                 let project_is_deleted = match new.job.project {
                     Some(id) => removals::lock_project(connection, new.job.owner, id).await?,
                     None => false,
                 };
                 let inserted = query(
                     "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
-                     idempotency_key, request_hash, deadline, created_at, plan) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+                     idempotency_key, request_hash, deadline, created_at, batch_id, plan) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
                      (SELECT users.plan FROM users WHERE users.id = $2)) \
                      ON CONFLICT (owner_id, kind, idempotency_key) DO NOTHING RETURNING plan",
                 )
@@ -53,9 +57,14 @@ impl Database {
                 .bind(new.request_hash.as_slice())
                 .bind(new.job.deadline)
                 .bind(new.job.created_at)
+                .bind(new.place.map(|place| place.batch.uuid()))
                 .fetch_optional(&mut *connection)
                 .await?;
                 let Some(inserted) = inserted else {
+                    if new.place.is_some() {
+                        // The item has no job, so this one came from outside.
+                        return Ok((Accepted::KeyReused, Vec::new()));
+                    }
                     let request = Request {
                         owner: new.job.owner,
                         kind: new.job.kind,
@@ -71,6 +80,9 @@ impl Database {
                 };
                 if new.max_hold.is_some_and(|most| new.hold > most) {
                     return Err(Error::OverLimit(new.hold));
+                }
+                if let Some(place) = &new.place {
+                    batches::note_job(connection, place, new.job.id).await?;
                 }
                 for step in &new.steps {
                     insert_step(connection, new.job.owner, step).await?;

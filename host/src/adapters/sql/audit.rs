@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     billing::Audit,
-    ids::{JobId, ProjectId},
+    ids::{BatchId, JobId, ProjectId},
 };
 
 /// Mismatches of one kind that are told.
@@ -23,6 +23,8 @@ enum Named {
     Job,
     /// A project, by its identifier.
     Project,
+    /// A project or a batch, by its identifier.
+    Scope,
 }
 
 /// Something that must not be there: what is wrong, what its rows name, and the statement that
@@ -113,9 +115,10 @@ const CHECKS: &[(&str, Named, &str)] = &[
          WHERE credit_hold_lots.job_id = credit_holds.job_id)",
     ),
     (
-        "what counts for the project's budget is not what its jobs hold and spent",
-        Named::Project,
-        "SELECT scope_id AS what FROM spending LEFT JOIN jobs ON jobs.project_id = scope_id \
+        "what counts for the budget is not what its jobs hold and spent",
+        Named::Scope,
+        "SELECT scope_id AS what FROM spending LEFT JOIN jobs \
+         ON jobs.project_id = scope_id OR jobs.batch_id = scope_id \
          LEFT JOIN credit_holds ON credit_holds.job_id = jobs.id \
          GROUP BY scope_id, spending.held, spending.captured \
          HAVING spending.held <> COALESCE(SUM(credit_holds.amount - credit_holds.captured \
@@ -154,6 +157,14 @@ const CHECKS: &[(&str, Named, &str)] = &[
          JOIN jobs ON jobs.id = credit_holds.job_id WHERE jobs.project_id IS NOT NULL \
          AND amount > 0 AND NOT EXISTS (SELECT 1 FROM spending \
          WHERE spending.scope_id = jobs.project_id)",
+    ),
+    (
+        "nobody counts what the batch's jobs hold and spent",
+        Named::Scope,
+        "SELECT DISTINCT jobs.batch_id AS what FROM credit_holds \
+         JOIN jobs ON jobs.id = credit_holds.job_id WHERE jobs.batch_id IS NOT NULL \
+         AND amount > 0 AND NOT EXISTS (SELECT 1 FROM spending \
+         WHERE spending.scope_id = jobs.batch_id)",
     ),
 ];
 
@@ -196,6 +207,10 @@ async fn audit(connection: &mut Connection) -> Result<Audit, Error> {
             let which = match named {
                 Named::Text => row.try_get("what")?,
                 Named::Project => ProjectId::from_uuid(rows::uuid(row, "what")?).to_string(),
+                Named::Scope => {
+                    let id = rows::uuid(row, "what")?;
+                    format!("{} or {}", ProjectId::from_uuid(id), BatchId::from_uuid(id))
+                }
                 Named::Job => JobId::from_uuid(rows::uuid(row, "what")?).to_string(),
             };
             mismatches.push(format!("{which}: {what}"));

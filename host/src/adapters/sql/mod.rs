@@ -5,6 +5,7 @@
 mod accept;
 mod accounts;
 mod audit;
+mod batches;
 mod circuits;
 mod clock;
 mod database;
@@ -128,6 +129,9 @@ pub enum Error {
     /// The same is being bought by another step, or was just now; nothing was changed.
     #[error("the same is being bought already")]
     Underway,
+    /// An item of a batch is a job or refused, or in other hands; nothing was changed.
+    #[error("the item of the batch is decided, or in other hands")]
+    Decided,
     /// The writer is gone: the process is shutting down.
     #[error("the database is closed")]
     Closed,

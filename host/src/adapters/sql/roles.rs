@@ -12,7 +12,8 @@ const INSTALLED: &str = "plugin_versions, provider_settings, plugin_revision";
 /// Tables whose rows are added and never changed.
 const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webhook_messages, \
     webhook_attempts, credit_transfers, credit_entries, quotes, job_mails, mail_attempts, \
-    mail_suppressions, mail_events, mailbox, payment_customers";
+    mail_suppressions, mail_events, mailbox, payment_customers, batches, batch_quotes, \
+    batch_retries";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'projects'";
 

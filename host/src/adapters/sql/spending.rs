@@ -1,10 +1,9 @@
-//! What the jobs of a project hold and have spent, and whether that fits its budget. Counted in
-//! the transactions that hold and settle, one row for each project, so that no look at a budget
-//! reads all its jobs. Whoever writes such a row for a job has the lock of its owner's credits;
-//! `audit` proves the numbers.
+//! What the jobs of a project, and of a batch, hold and have spent, and whether that fits its
+//! budget. Counted in the transactions that hold and settle, one row for each project and batch,
+//! so that no look at a budget reads all its jobs. Whoever writes such a row for a job has the
+//! lock of its owner's credits; `audit` proves the numbers.
 //!
-//! What a job counts for is said once, in `SCOPES`: a batch with a budget of its own is one more
-//! row there.
+//! What a job counts for is said once, in `SCOPES`.
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -25,7 +24,9 @@ pub(super) const BUDGET: &str = "spending.budget, spending.period, spending.held
     spending.captured, spending.month, spending.captured_in_month";
 /// What job `$1` counts for.
 const SCOPES: &str = "SELECT jobs.project_id AS scope_id, jobs.owner_id AS owner_id FROM jobs \
-    WHERE jobs.id = $1 AND jobs.project_id IS NOT NULL";
+    WHERE jobs.id = $1 AND jobs.project_id IS NOT NULL \
+    UNION ALL SELECT jobs.batch_id AS scope_id, jobs.owner_id AS owner_id FROM jobs \
+    WHERE jobs.id = $1 AND jobs.batch_id IS NOT NULL";
 
 /// The budget of a row with its columns; nothing where there is none.
 pub(super) fn budget(row: &Row) -> Result<Option<Budget>, Error> {
@@ -83,7 +84,7 @@ impl Database {
 }
 
 /// Sets the budget of a scope, which is known to be the owner's.
-async fn set(
+pub(super) async fn set(
     connection: &mut Connection,
     owner: UserId,
     scope: Uuid,

@@ -1,6 +1,7 @@
 //! The command line: an edge like the others.
 
 mod admin;
+mod batch;
 mod demo;
 mod files;
 mod plugin;
@@ -69,6 +70,8 @@ enum Command {
     Migrate(Common),
     /// Look at and try out provider plugins.
     Plugin(plugin::Plugin),
+    /// Ask a server for many films at once, from a table.
+    Batch(batch::Batch),
     /// Change what holds on every node: installed plugins, settings of providers.
     ///
     /// Ends with 0 when it is done, 1 when it was refused or failed and nothing was changed, 2
@@ -213,6 +216,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Plugin(command) => plugin::run(command).await,
+        Command::Batch(command) => batch::run(command).await,
         Command::Admin(command) => admin::run(command).await,
         Command::Config => {
             print!("{}", config::DEFAULTS);

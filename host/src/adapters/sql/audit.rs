@@ -23,8 +23,8 @@ enum Named {
     Job,
     /// A project, by its identifier.
     Project,
-    /// A project or a batch, by its identifier.
-    Scope,
+    /// A batch, by its identifier.
+    Batch,
 }
 
 /// Something that must not be there: what is wrong, what its rows name, and the statement that
@@ -115,10 +115,21 @@ const CHECKS: &[(&str, Named, &str)] = &[
          WHERE credit_hold_lots.job_id = credit_holds.job_id)",
     ),
     (
-        "what counts for the budget is not what its jobs hold and spent",
-        Named::Scope,
-        "SELECT scope_id AS what FROM spending LEFT JOIN jobs \
-         ON jobs.project_id = scope_id OR jobs.batch_id = scope_id \
+        "what counts for the project's budget is not what its jobs hold and spent",
+        Named::Project,
+        "SELECT scope_id AS what FROM spending LEFT JOIN jobs ON jobs.project_id = scope_id \
+         LEFT JOIN credit_holds ON credit_holds.job_id = jobs.id \
+         WHERE NOT EXISTS (SELECT 1 FROM batches WHERE batches.id = scope_id) \
+         GROUP BY scope_id, spending.held, spending.captured \
+         HAVING spending.held <> COALESCE(SUM(credit_holds.amount - credit_holds.captured \
+         - credit_holds.released), 0) \
+         OR spending.captured <> COALESCE(SUM(credit_holds.captured), 0)",
+    ),
+    (
+        "what counts for the batch's budget is not what its jobs hold and spent",
+        Named::Batch,
+        "SELECT scope_id AS what FROM spending JOIN batches ON batches.id = scope_id \
+         LEFT JOIN jobs ON jobs.batch_id = scope_id \
          LEFT JOIN credit_holds ON credit_holds.job_id = jobs.id \
          GROUP BY scope_id, spending.held, spending.captured \
          HAVING spending.held <> COALESCE(SUM(credit_holds.amount - credit_holds.captured \
@@ -159,8 +170,17 @@ const CHECKS: &[(&str, Named, &str)] = &[
          WHERE spending.scope_id = jobs.project_id)",
     ),
     (
+        "the job is of a batch that does not know it, or the batch knows one that is not its",
+        Named::Job,
+        "SELECT jobs.id AS what FROM jobs WHERE jobs.batch_id IS NOT NULL AND 1 <> \
+         (SELECT COUNT(*) FROM batch_items WHERE batch_items.batch_id = jobs.batch_id \
+         AND batch_items.job_id = jobs.id) UNION ALL \
+         SELECT job_id AS what FROM batch_items WHERE job_id IS NOT NULL AND NOT EXISTS \
+         (SELECT 1 FROM jobs WHERE jobs.id = job_id AND jobs.batch_id = batch_items.batch_id)",
+    ),
+    (
         "nobody counts what the batch's jobs hold and spent",
-        Named::Scope,
+        Named::Batch,
         "SELECT DISTINCT jobs.batch_id AS what FROM credit_holds \
          JOIN jobs ON jobs.id = credit_holds.job_id WHERE jobs.batch_id IS NOT NULL \
          AND amount > 0 AND NOT EXISTS (SELECT 1 FROM spending \
@@ -207,10 +227,7 @@ async fn audit(connection: &mut Connection) -> Result<Audit, Error> {
             let which = match named {
                 Named::Text => row.try_get("what")?,
                 Named::Project => ProjectId::from_uuid(rows::uuid(row, "what")?).to_string(),
-                Named::Scope => {
-                    let id = rows::uuid(row, "what")?;
-                    format!("{} or {}", ProjectId::from_uuid(id), BatchId::from_uuid(id))
-                }
+                Named::Batch => BatchId::from_uuid(rows::uuid(row, "what")?).to_string(),
                 Named::Job => JobId::from_uuid(rows::uuid(row, "what")?).to_string(),
             };
             mismatches.push(format!("{which}: {what}"));

@@ -11,7 +11,8 @@ use super::{
     fields::{Fields, argument},
     job::Job,
     problems::{
-        IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem, outcome,
+        IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem, TooManyJobsProblem,
+        outcome,
     },
     quote::Quote,
     scalars::{DateTime, Json, Url},
@@ -20,8 +21,8 @@ use crate::{
     ids::{BatchId, BatchQuoteId, ProjectId, UserId},
     input::Problems,
     jobs::{
-        batch::{self, BatchWish, Item, MAX_ITEMS, Reason, Refused},
-        model::{self, JobStatus},
+        batch::{self, BatchWish, Item, MAX_ITEMS, Reason, Refused, Standing},
+        model,
         wish::VideoWish,
     },
 };
@@ -40,6 +41,10 @@ pub(super) enum BatchRefusalCode {
     InsufficientCredits,
     /// It would pass the batch's budget, or the project's; `retryBatch` tries again.
     BudgetExceeded,
+    /// The caller has as many jobs under way as they may; `retryBatch` tries again.
+    RateLimited,
+    /// The state of its job does not allow it.
+    Conflict,
     /// The batch was canceled before it began.
     Canceled,
 }
@@ -77,22 +82,50 @@ pub(super) struct BatchItem {
 }
 
 /// How the films of a batch stand.
-#[derive(SimpleObject, Default)]
+#[derive(SimpleObject)]
 pub(super) struct BatchCounts {
     /// All of them.
-    total: i32,
+    total: i64,
     /// Neither a job nor refused yet.
-    waiting: i32,
+    waiting: i64,
     /// Without a job.
-    refused: i32,
+    refused: i64,
     /// Jobs that are queued or run, or wait for a decision.
-    under_way: i32,
+    under_way: i64,
     /// Jobs that have succeeded.
-    succeeded: i32,
+    succeeded: i64,
     /// Jobs that have failed.
-    failed: i32,
+    failed: i64,
     /// Jobs that were canceled.
-    canceled: i32,
+    canceled: i64,
+}
+
+impl From<batch::Counts> for BatchCounts {
+    fn from(counts: batch::Counts) -> Self {
+        Self {
+            total: counts.total(),
+            waiting: counts.waiting,
+            refused: counts.refused,
+            under_way: counts.under_way,
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+            canceled: counts.canceled,
+        }
+    }
+}
+
+/// What the films of a batch cost together. `held` and `captured` never pass `limit` together.
+#[derive(SimpleObject)]
+pub(super) struct BatchCredits {
+    /// What the quote that it was started with says at most; null without one.
+    quoted: Option<i64>,
+    /// The most that all of it may cost: `maxCredits` or `quoted`, whichever is less; null where
+    /// neither was given.
+    limit: Option<i64>,
+    /// Put aside now for jobs that are under way.
+    held: i64,
+    /// Spent.
+    captured: i64,
 }
 
 /// Many films that were asked for at once. Each is a job of its own, or was refused.
@@ -103,22 +136,38 @@ pub(super) struct Batch {
     key: (UserId, BatchId),
     /// Opaque, begins with `bat_`.
     id: ID,
-    /// For people.
+    /// For people; may be empty.
     name: String,
     /// The project of its films.
     project_id: ID,
+    /// How its films stand.
+    counts: BatchCounts,
+    /// What its films cost together.
+    credits: BatchCredits,
     /// Since when.
     created_at: DateTime,
 }
 
-impl From<batch::Batch> for Batch {
-    fn from(row: batch::Batch) -> Self {
+impl From<Standing> for Batch {
+    fn from(standing: Standing) -> Self {
+        let Standing {
+            batch,
+            counts,
+            spending,
+        } = standing;
         Self {
-            key: (row.owner, row.id),
-            id: row.id.into(),
-            name: row.name,
-            project_id: row.project.into(),
-            created_at: row.created_at.into(),
+            key: (batch.owner, batch.id),
+            id: batch.id.into(),
+            name: batch.name,
+            project_id: batch.project.into(),
+            counts: counts.into(),
+            credits: BatchCredits {
+                quoted: batch.quoted,
+                limit: spending.limit,
+                held: spending.held,
+                captured: spending.captured,
+            },
+            created_at: batch.created_at.into(),
         }
     }
 }
@@ -130,13 +179,13 @@ impl Named for Batch {
 #[ComplexObject]
 impl Batch {
     /// Its films, at most 200, in the order of the request.
-    #[graphql(complexity = "MAX_ITEMS / 10 + 20 * child_complexity")]
+    #[graphql(complexity = "MAX_ITEMS as usize / 10 + 20 * child_complexity")]
     async fn items(&self, ctx: &Context<'_>) -> Result<Vec<BatchItem>, Error> {
         let (owner, id) = self.key;
         let services = context::services(ctx);
-        let items = services.jobs.batch_items(owner, id).await;
-        let items = items.map_err(|failed| error::job(ctx, failed))?;
-        let (items, rows): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+        let page = services.jobs.batch_items(owner, id, None, MAX_ITEMS).await;
+        let page = page.map_err(|failed| error::job(ctx, failed))?;
+        let (items, rows): (Vec<_>, Vec<_>) = page.items.into_iter().unzip();
         let all: Vec<_> = rows.iter().flatten().cloned().collect();
         let mut jobs = Kin::together(services, owner, all);
         Ok(items
@@ -148,27 +197,6 @@ impl Batch {
                 refusal: item.refused.map(Into::into),
             })
             .collect())
-    }
-
-    /// How its films stand.
-    async fn counts(&self, ctx: &Context<'_>) -> Result<BatchCounts, Error> {
-        let (owner, id) = self.key;
-        let items = context::services(ctx).jobs.batch_items(owner, id).await;
-        let items = items.map_err(|failed| error::job(ctx, failed))?;
-        let mut counts = BatchCounts::default();
-        for (item, job) in &items {
-            counts.total += 1;
-            let which = match job.as_ref().map(|job| job.status) {
-                None if item.refused.is_some() => &mut counts.refused,
-                None => &mut counts.waiting,
-                Some(JobStatus::Succeeded) => &mut counts.succeeded,
-                Some(JobStatus::Failed) => &mut counts.failed,
-                Some(JobStatus::Canceled) => &mut counts.canceled,
-                Some(_) => &mut counts.under_way,
-            };
-            *which += 1;
-        }
-        Ok(counts)
     }
 }
 
@@ -232,6 +260,9 @@ pub(super) struct GenerateVideosInput {
 pub(super) struct RetryBatchInput {
     /// Which batch.
     batch_id: ID,
+    /// The caller's own key for this request, 1 to 255 characters. Sent again, it goes on with
+    /// those that had failed when it first came, and with none of them twice.
+    idempotency_key: Option<String>,
 }
 
 /// A batch to stop.
@@ -284,10 +315,21 @@ pub(super) struct QuoteVideosSuccess {
 /// What may be tried again is.
 #[derive(SimpleObject)]
 pub(super) struct RetryBatchSuccess {
-    /// The batch.
+    /// The batch as it is now.
     batch: Batch,
-    /// How many of its films are tried again.
-    retried: i32,
+    /// How many of its films this call has begun again.
+    retried: u32,
+    /// Its failed and refused films that are not tried again, and why.
+    not_retried: Vec<NotRetried>,
+}
+
+/// A film of a batch that is not tried again.
+#[derive(SimpleObject)]
+pub(super) struct NotRetried {
+    /// Which film.
+    index: i64,
+    /// Why.
+    refusal: BatchRefusal,
 }
 
 /// Nothing more of it is begun.
@@ -299,10 +341,12 @@ pub(super) struct CancelBatchSuccess {
 
 outcome!(
     /// What became of `generateVideos`.
-    GenerateVideosResult = GenerateVideosSuccess
-        | InvalidInput(InvalidInputProblem)
-        | NotFound(NotFoundProblem)
-        | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
+    GenerateVideosResult =
+        GenerateVideosSuccess
+            | InvalidInput(InvalidInputProblem)
+            | NotFound(NotFoundProblem)
+            | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
+            | TooManyJobs(TooManyJobsProblem)
 );
 
 outcome!(
@@ -372,14 +416,14 @@ impl BatchItemInput {
                 .map_or(model::SubtitleMode::Sidecar, Into::into),
             options: self.options.map(|Json(options)| options),
             buy_again: !self.reuse,
-            idempotency_key: String::new(),
+            // Each film gets one of its own when it becomes a job; a quote needs none.
+            idempotency_key: "batch".to_owned(),
             deadline: shared.deadline,
             webhook_url: shared.webhook_url.clone(),
             notification_email: None,
             max_credits: None,
             quote: None,
-            batch: None,
-            asked_at: None,
+            place: None,
         };
         match fields.problems() {
             Some(problems) => Err(Refused::invalid(&problems)),
@@ -401,7 +445,7 @@ impl GenerateVideosInput {
             deadline,
             webhook_url,
         };
-        let items = self.items.into_iter().take(MAX_ITEMS + 1);
+        let items = self.items.into_iter().take(MAX_ITEMS as usize + 1);
         let items = items.flat_map(|item| item.films(&shared)).collect();
         Ok(BatchWish {
             project,
@@ -451,7 +495,7 @@ impl BatchQueries {
         let place = decode_cursor::<BatchId>("after", after.as_deref())?;
         let page = context::services(ctx).jobs.list_batches(user.id, place, first);
         let page = page.await.map_err(|failed| error::job(ctx, failed))?;
-        let entries = (page.items.into_iter()).map(|row| (encode_cursor(row.id), row.into()));
+        let entries = (page.items.into_iter()).map(|row| (encode_cursor(row.batch.id), row.into()));
         Ok(Connection::new(entries, after.is_some(), page.more))
     }
 }
@@ -471,8 +515,9 @@ impl BatchMutations {
         let user = context::user(ctx)?;
         let begun = async {
             let wish = input.wish()?;
-            let batch = context::services(ctx).jobs.begin_batch(user.id, wish).await?;
-            let batch = batch.into();
+            let jobs = &context::services(ctx).jobs;
+            let batch = jobs.begin_batch(user.id, wish).await?;
+            let batch = jobs.get_batch(user.id, batch.id).await?.into();
             Ok(GenerateVideosSuccess { batch }.into())
         };
         settle(ctx, begun.await)
@@ -523,11 +568,17 @@ impl BatchMutations {
         let retried = async {
             let id = batch_id(&input.batch_id)?;
             let jobs = &context::services(ctx).jobs;
-            let retried = jobs.retry_batch(user.id, id).await?;
-            let batch = jobs.find_batch(user.id, id).await?;
-            let batch = batch.ok_or(crate::jobs::Error::NotFound("batch"))?.into();
-            let retried = i32::try_from(retried).unwrap_or(i32::MAX);
-            Ok(RetryBatchSuccess { batch, retried }.into())
+            let retried = jobs.retry_batch(user.id, id, input.idempotency_key.as_deref()).await?;
+            let not_retried = retried.stay.into_iter().map(|(index, refused)| NotRetried {
+                index,
+                refusal: refused.into(),
+            });
+            let success = RetryBatchSuccess {
+                batch: jobs.get_batch(user.id, id).await?.into(),
+                retried: retried.count,
+                not_retried: not_retried.collect(),
+            };
+            Ok(success.into())
         };
         settle(ctx, retried.await)
     }
@@ -543,8 +594,7 @@ impl BatchMutations {
             let id = batch_id(&input.batch_id)?;
             let jobs = &context::services(ctx).jobs;
             jobs.cancel_batch(user.id, id).await?;
-            let batch = jobs.find_batch(user.id, id).await?;
-            let batch = batch.ok_or(crate::jobs::Error::NotFound("batch"))?.into();
+            let batch = jobs.get_batch(user.id, id).await?.into();
             Ok(CancelBatchSuccess { batch }.into())
         };
         settle(ctx, canceled.await)

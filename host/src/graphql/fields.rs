@@ -151,12 +151,12 @@ impl Fields {
         self.finish_with(Some(()))
     }
 
-    /// Goes on with `value`, which is there when nothing was wrong.
+    /// What was wrong.
     pub(super) fn problems(self) -> Option<Problems> {
         self.0.into_result().err()
     }
 
-    /// The value, when nothing was wrong.
+    /// Goes on with `value`, which is there when nothing was wrong.
     pub(super) fn finish_with<T>(self, value: Option<T>) -> Result<T, Refusal> {
         match (self.0.into_result(), value) {
             (Ok(()), Some(value)) => Ok(value),

@@ -357,8 +357,7 @@ impl GenerateVideoInput {
             notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote,
-            batch: None,
-            asked_at: None,
+            place: None,
         })
     }
 }

@@ -509,14 +509,17 @@ impl Service {
         &self,
         owner: UserId,
         id: BatchId,
-        key: &str,
+        key: Option<&str>,
     ) -> Result<Retried, Error> {
         let mut problems = Problems::default();
-        let key = problems.text("idempotencyKey", key, 1, MAX_KEY);
+        let key = key.map(|key| problems.text("idempotencyKey", key, 1, MAX_KEY));
         problems.into_result().map_err(Error::Invalid)?;
         self.get_batch(owner, id).await?;
         let database = self.database.for_user(owner);
-        let asked_at = database.note_batch_retry(owner, id, &key).await?;
+        let asked_at = match key {
+            Some(key) => database.note_batch_retry(owner, id, &key).await?,
+            None => time::now(),
+        };
         let mut retried = Retried {
             count: 0,
             stay: Vec::new(),

@@ -280,7 +280,7 @@ fn purchase(bought: Bought, user: UserId) -> Purchase {
         currency: bought.currency,
         payment: bought.payment,
         invoice_url: bought.invoice_url,
-        recalled: bought.recalled.clamp(0, bought.credits),
+        recalled: bought.recalled,
     }
 }
 

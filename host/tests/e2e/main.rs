@@ -9,6 +9,7 @@
 
 #[path = "../backend/mod.rs"]
 mod backend;
+mod budgets;
 mod callbacks;
 mod circuits;
 mod cluster;

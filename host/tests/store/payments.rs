@@ -70,7 +70,7 @@ async fn settle(bench: &Bench, bought: Purchase) {
 }
 
 async fn available(bench: &Bench) -> i64 {
-    let balance = bench.database.balance(bench.ann).await;
+    let balance = bench.database.for_user(bench.ann).balance(bench.ann).await;
     balance.expect("read").available
 }
 

@@ -23,6 +23,9 @@ const TURNS: u32 = 10;
 /// First wait after a failure, and the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+/// How often an object that the vendor does not know is asked for, over half a day: somebody may
+/// have paid for it, and the vendor may be wrong.
+const MISSING_TRIES: u32 = 22;
 /// How far back the vendor keeps events.
 const KEPT: i64 = 30 * 86_400;
 /// Events are looked for from so long before the newest that is known: one may have been made
@@ -71,11 +74,7 @@ impl Cashier {
     /// # Errors
     /// When the vendor or the database fails; then it is to be done again.
     pub async fn settle(&self, subject: &Subject) -> Result<(), Error> {
-        let all = match self.till.behind(subject).await {
-            Err(Failure::Missing) => return Ok(()),
-            all => all?,
-        };
-        for subject in all {
+        for subject in self.till.behind(subject).await? {
             self.bring(&subject).await?;
         }
         Ok(())
@@ -86,11 +85,9 @@ impl Cashier {
         let (_, key) = subject.parts();
         for _ in 0..TURNS {
             let known = self.database.payment_version(key).await?;
-            let fact = match self.till.look(subject).await {
-                Err(Failure::Missing) => return Ok(()),
-                fact => fact?,
+            let Some(fact) = self.till.look(subject).await? else {
+                return Ok(());
             };
-            let Some(fact) = fact else { return Ok(()) };
             let Some(user) = self.owner(&fact).await? else {
                 tracing::info!(key, "a payment of nobody here");
                 return Ok(());
@@ -103,8 +100,7 @@ impl Cashier {
         Err(Error::Busy)
     }
 
-    /// Whose it is: as we noted at the vendor, or by the vendor's name of them. Only users whom
-    /// this installation knows as that customer count.
+    /// Whose it is: by the vendor's name of them, or else as we noted at the vendor.
     async fn owner(&self, fact: &Fact) -> Result<Option<UserId>, sql::Error> {
         let (noted, customer) = match fact {
             Fact::Bought(bought) => (bought.user, bought.customer.as_deref()),
@@ -166,6 +162,7 @@ impl Cashier {
     /// When the vendor or the database fails; what was found until then is kept.
     pub async fn reconcile(&self, since: Option<Timestamp>) -> Result<Reconciled, Error> {
         let now = seconds(time::now());
+        let is_whole = since.is_none();
         let known = match since {
             Some(since) => seconds(since),
             None => self.database.payment_horizon().await? - OVERLAP,
@@ -183,8 +180,11 @@ impl Cashier {
             }
             before = events.last().map(|event| event.id.clone());
             if !more || before.is_none() {
-                // Only now: older ones of an unfinished round would be passed over.
-                self.database.move_payment_horizon(newest).await?;
+                // Only now: older ones of an unfinished round would be passed over, and so would
+                // those before a time that somebody has chosen.
+                if is_whole {
+                    self.database.move_payment_horizon(newest).await?;
+                }
                 return Ok(found);
             }
         }
@@ -194,7 +194,7 @@ impl Cashier {
     /// Works off what is due now, one after the other, until nothing is.
     ///
     /// # Errors
-    /// When the vendor or the database fails.
+    /// When the database fails.
     pub async fn drain(&self) -> Result<u64, Error> {
         let mut done = 0;
         loop {
@@ -204,13 +204,25 @@ impl Cashier {
             };
             let result = self.settle(&due.subject).await;
             self.finish(due, &result).await?;
-            result?;
-            done += 1;
+            // One that failed is due later, and the log says why: the others need not wait.
+            done += u64::from(result.is_ok());
         }
     }
 
     async fn finish(&self, due: Due, result: &Result<(), Error>) -> Result<(), sql::Error> {
-        let again = result.as_ref().err().map(|error| {
+        let over = |error: &Error| {
+            matches!(error, Error::Vendor(Failure::Missing)) && due.tries >= MISSING_TRIES
+        };
+        if let Err(error) = result
+            && over(error)
+        {
+            tracing::error!(
+                event = due.id,
+                "what a payment event is about is not to be found"
+            );
+        }
+        let failed = result.as_ref().err().filter(|error| !over(error));
+        let again = failed.map(|error| {
             let wait = FIRST_WAIT * 2_u32.saturating_pow(due.tries.min(12));
             let wait = wait.min(LONGEST_WAIT);
             tracing::warn!(
@@ -280,7 +292,7 @@ fn purchase(bought: Bought, user: UserId) -> Purchase {
         currency: bought.currency,
         payment: bought.payment,
         invoice_url: bought.invoice_url,
-        recalled: bought.recalled.clamp(0, bought.credits),
+        recalled: bought.recalled,
     }
 }
 

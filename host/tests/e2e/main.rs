@@ -10,6 +10,7 @@
 #[path = "../backend/mod.rs"]
 mod backend;
 mod batches;
+mod budgets;
 mod callbacks;
 mod circuits;
 mod cluster;

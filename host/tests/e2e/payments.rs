@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use genvid_testkit::{Card, Press, Resend, StripeHandle, WebhookRule, WebhookTwist};
+use genvid_testkit::{
+    Card, Fault, FaultKind, Press, Resend, StripeHandle, WebhookRule, WebhookTwist,
+};
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde_json::{Value, json};
 
@@ -361,10 +363,17 @@ async fn what_was_never_told_is_asked_for() {
     let client = world.client();
     buy(&world, json!({"pack": "small"}), Press::Pay).await;
     buy(&world, json!({"plan": "business"}), Press::Pay).await;
+    // A time that somebody chooses passes nothing over for later.
+    let found = admin(&world, &["payments", "reconcile", "--since", "2100-01-01"]).await;
+    assert_eq!(found["seen"], 0, "{found}");
+    // A vendor that says once that there is no such page is not believed.
+    let lie = Fault::new("GET /v1/checkout/sessions/{id}", FaultKind::NotFound).times(2);
+    world.stripe().add_faults(vec![lie]).expect("armed");
     let found = admin(&world, &["payments", "reconcile"]).await;
     assert!(found["missed"].as_i64() > Some(5), "{found}");
     settled(&world).await;
     credits(&client, 12_000).await;
+    assert!(world.stripe().faults().is_empty(), "it has lied");
     assert_eq!(me(&client).await["plan"], "business");
     let found = admin(&world, &["payments", "reconcile", "--since", "2020-01-01"]).await;
     assert_eq!(found["missed"], 0, "{found}");

@@ -3,7 +3,11 @@
 use genvid_testkit::Vendor;
 use serde_json::{Value, json};
 
-use crate::support::{client::Client, list, text, world::World};
+use crate::support::{
+    client::Client,
+    list, text,
+    world::{Setup, World},
+};
 
 const QUOTE: &str = "mutation($input: GenerateVideoInput!) { quoteVideo(input: $input) {
     __typename ... on Problem { code message path }
@@ -167,4 +171,71 @@ async fn a_quote_is_for_its_request_and_its_owner() {
     let refused = generate(&other, &wish).await;
     assert_eq!(refused["path"], json!(["quoteId"]), "{refused:#}");
     assert!(text(&refused, "/message").contains("no quote of yours"));
+}
+
+/// The film's step of a quote.
+fn film_of(quoted: &Value) -> Value {
+    let steps = list(quoted, "/steps");
+    let film = steps.iter().find(|step| step["kind"] == "VIDEO");
+    film.expect("a film").clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_says_who_is_tried_first() {
+    for (prefer, code) in [("order", "ORDER"), ("price", "DEARER"), ("speed", "SLOWER")] {
+        let world = Setup::default().set("routing.prefer", prefer).start().await;
+        let client = world.client();
+        let project = client.project().await;
+        let wish = world.wish(&project, json!({}));
+        let film = film_of(&quote(&client, &wish).await);
+        let route = list(&film, "/route");
+        assert_eq!(route.len(), 2, "{prefer}: {film:#}");
+        let first = text(&route[0], "/provider");
+        if prefer == "order" {
+            assert_eq!(first, "heygen", "as the plugins are named");
+        }
+        if prefer == "price" {
+            let [dear, dearer] = [&route[0], &route[1]].map(|one| number(one, "/maxCredits"));
+            assert!(dear <= dearer, "{film:#}");
+        }
+        let later = list(&film, "/ruledOut").iter();
+        let later: Vec<_> = later.filter(|one| one["triedLater"] == true).collect();
+        assert_eq!(later.len(), 1, "{prefer}: {film:#}");
+        assert_eq!(later[0]["provider"], route[1]["provider"]);
+        assert_eq!(later[0]["code"], code, "{prefer}: {film:#}");
+        let job = text(&generate(&client, &wish).await, "/job/id").to_owned();
+        let job = client.ended(&job, "SUCCEEDED").await;
+        let tried = crate::support::attempts(&job, "VIDEO");
+        assert_eq!(tried, [format!("{first} SUCCEEDED CHARGED")], "{prefer}");
+        world.audit().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quote_says_what_has_no_effect() {
+    let world = World::start().await;
+    let client = world.client();
+    let project = client.project().await;
+    let pictures = json!(["https://img.test/a.jpg", "https://img.test/b.jpg"]);
+    let wish = json!({
+        "provider": "heygen", "voiceProvider": "openai", "images": pictures,
+        "subtitles": "SIDECAR",
+    });
+    let quoted = quote(&client, &world.wish(&project, wish)).await;
+    let warnings: Vec<_> = list(&quoted, "/steps")
+        .iter()
+        .flat_map(|step| list(step, "/warnings"))
+        .map(|warning| (text(warning, "/field"), text(warning, "/message")))
+        .collect();
+    let said = |field: &str, words: &str| {
+        let found = warnings.iter().find(|(named, _)| *named == field);
+        let (_, message) = found.unwrap_or_else(|| panic!("nothing of {field}: {quoted:#}"));
+        assert!(message.contains(words), "{message}");
+    };
+    said("images", "the first 1 pictures");
+    said("subtitles", "timed by length");
+    let plain = quote(&client, &world.wish(&project, json!({}))).await;
+    let film = film_of(&plain);
+    assert!(list(&film, "/warnings").is_empty(), "{film:#}");
+    world.audit().await;
 }

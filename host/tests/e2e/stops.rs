@@ -80,7 +80,8 @@ async fn before_anything_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_it_waits_for_a_slot_between_two_steps() {
     let world = Setup::default()
-        .profile(|pace| pace.render = Duration::from_secs(8))
+        // Longer than a voice takes on a busy machine.
+        .profile(|pace| pace.render = Duration::from_secs(20))
         // Two films at a time are enough to wait behind.
         .manifest("heygen", "concurrency = 10", "concurrency = 2")
         .start()

@@ -70,7 +70,7 @@ async fn settle(bench: &Bench, bought: Purchase) {
 }
 
 async fn available(bench: &Bench) -> i64 {
-    let balance = bench.database.balance(bench.ann).await;
+    let balance = bench.database.for_user(bench.ann).balance(bench.ann).await;
     balance.expect("read").available
 }
 
@@ -223,6 +223,11 @@ pub(crate) async fn what_goes_back_is_taken_and_the_rest_noted(bench: Bench) {
     settle(&bench, pack(bench.ann, "cs_2", 100)).await;
     assert_eq!((available(&bench).await, owed(&bench).await), (50, 0));
     settle(&bench, pack(bench.ann, "cs_2", 0)).await;
+    assert_eq!((available(&bench).await, owed(&bench).await), (150, 0));
+    // Somebody has changed at the vendor how many credits it was for.
+    let mut more = pack(bench.ann, "cs_1", 5_000);
+    more.credits = 5_000;
+    settle(&bench, more).await;
     assert_eq!((available(&bench).await, owed(&bench).await), (150, 0));
     prove(&bench.database).await;
 }

@@ -269,15 +269,18 @@ impl Database {
                 if version != known {
                     return Ok(Settled::Stale);
                 }
-                let (mut there, available) = match row {
-                    Some(row) => (Back::of(&row)?, available),
+                let (mut there, available, credits) = match row {
+                    Some(row) => (Back::of(&row)?, available, row.try_get("credits")?),
                     None => {
                         first(connection, &bought).await?;
-                        (Back::default(), available + bought.credits)
+                        let available = available + bought.credits;
+                        (Back::default(), available, bought.credits)
                     }
                 };
                 let version = version.unwrap_or(0) + 1;
-                let change = bought.recalled - there.taken - there.owed;
+                // What was given counts, whatever the vendor's notes say by now.
+                let recalled = bought.recalled.clamp(0, credits);
+                let change = recalled - there.taken - there.owed;
                 if change > 0 {
                     there
                         .recall(connection, &bought, change, available, version)

@@ -21,7 +21,7 @@ use std::{
 use serde_json::Value;
 
 /// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(25);
 

@@ -242,11 +242,13 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "the signal was sent");
 }
 
-/// A port that is free now. Nothing keeps it free; the kernel gives it to nobody else for a
-/// while.
+/// A port that is free now. Nothing keeps it free; but the kernel gives none of these to outgoing
+/// connections (it begins at 32,768), and nobody else in the tests names ports.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    (0..1_000)
+        .map(|_| rand::random_range(20_000..32_000))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 fn open_log(path: &Path) -> File {

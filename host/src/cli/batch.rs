@@ -27,9 +27,10 @@ const MAX_BYTES: u64 = 16 << 20;
 /// Waits between two looks.
 const LOOK: Duration = Duration::from_secs(2);
 
-const BATCH: &str = "id name counts { total waiting refused underWay succeeded failed canceled }
-    items { index job { id status videoUrl error { code message } credits { captured } }
-      refusal { code message path } }";
+const BATCH: &str = "id name counts { total waiting refused underWay succeeded failed canceled }";
+const ITEMS: &str = "items(first: 100, after: $after) { pageInfo { hasNextPage endCursor }
+    nodes { index job { id status videoUrl error { code message } credits { captured } }
+      refusal { code message path } } }";
 
 #[derive(Args)]
 pub(super) struct Batch {
@@ -330,7 +331,7 @@ impl Remote {
     async fn follow(&self, id: &str, watch: bool) -> anyhow::Result<ExitCode> {
         let query = format!("query($id: ID!) {{ batch(id: $id) {{ {BATCH} }} }}");
         let mut last = Value::Null;
-        let batch = loop {
+        let mut batch = loop {
             let data = self.ask(&query, json!({"id": id})).await?;
             let batch = data["batch"].clone();
             anyhow::ensure!(!batch.is_null(), "there is no batch {id}");
@@ -345,6 +346,7 @@ impl Remote {
             }
             tokio::time::sleep(LOOK).await;
         };
+        batch["items"] = self.items(id).await?;
         if self.json {
             println!("{batch}");
         } else {
@@ -358,6 +360,23 @@ impl Remote {
         } else {
             ExitCode::SUCCESS
         })
+    }
+
+    /// All items of a batch.
+    async fn items(&self, id: &str) -> anyhow::Result<Value> {
+        let query = format!(
+            "query($id: ID!, $after: String) {{ batch(id: $id) {{ {ITEMS} }} }}"
+        );
+        let (mut items, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let data = self.ask(&query, json!({"id": id, "after": after})).await?;
+            let page = &data["batch"]["items"];
+            items.extend(page["nodes"].as_array().into_iter().flatten().cloned());
+            if page["pageInfo"]["hasNextPage"] != true {
+                return Ok(items.into());
+            }
+            after = page["pageInfo"]["endCursor"].clone();
+        }
     }
 }
 

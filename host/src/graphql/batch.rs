@@ -176,27 +176,38 @@ impl Named for Batch {
     const NAME: &'static str = "Batch";
 }
 
+impl Named for BatchItem {
+    const NAME: &'static str = "BatchItem";
+}
+
 #[ComplexObject]
 impl Batch {
-    /// Its films, at most 200, in the order of the request.
-    #[graphql(complexity = "MAX_ITEMS as usize / 10 + 20 * child_complexity")]
-    async fn items(&self, ctx: &Context<'_>) -> Result<Vec<BatchItem>, Error> {
+    /// Its films, in the order of the request.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many, 1 to 100; without it 20.")] first: Option<i32>,
+        #[graphql(desc = "Only those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<BatchItem>, Error> {
         let (owner, id) = self.key;
+        let first = page_size(first)?;
+        let place = decode_cursor::<i64>("after", after.as_deref())?;
         let services = context::services(ctx);
-        let page = services.jobs.batch_items(owner, id, None, MAX_ITEMS).await;
+        let page = services.jobs.batch_items(owner, id, place, first).await;
         let page = page.map_err(|failed| error::job(ctx, failed))?;
         let (items, rows): (Vec<_>, Vec<_>) = page.items.into_iter().unzip();
         let all: Vec<_> = rows.iter().flatten().cloned().collect();
         let mut jobs = Kin::together(services, owner, all);
-        Ok(items
-            .into_iter()
-            .zip(rows)
-            .map(|(item, row)| BatchItem {
+        let entries = items.into_iter().zip(rows).map(|(item, row)| {
+            let film = BatchItem {
                 index: i32::try_from(item.position).unwrap_or(i32::MAX),
                 job: row.and_then(|_| jobs.next()).map(Job),
                 refusal: item.refused.map(Into::into),
-            })
-            .collect())
+            };
+            (encode_cursor(item.position), film)
+        });
+        Ok(Connection::new(entries, after.is_some(), page.more))
     }
 }
 

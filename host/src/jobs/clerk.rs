@@ -38,6 +38,7 @@ impl Outbox for Clerk {
     type Taken = Taken;
 
     const NAME: &'static str = "batches";
+    const EVERY: Duration = Duration::from_secs(1);
 
     fn concurrency(&self) -> usize {
         CONCURRENCY

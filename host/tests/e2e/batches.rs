@@ -12,9 +12,9 @@ use crate::support::{
 };
 
 const BATCH: &str = "id name counts { total waiting refused underWay succeeded failed canceled }
-    items { index job { id status error { code } credits { held captured }
-        steps { kind reusedFrom { jobId } } }
-      refusal { code message path } }";
+    credits { quoted limit held captured }
+    items(first: 100) { nodes { index job { id status error { code } credits { held captured } }
+      refusal { code message path } } }";
 const PROBLEM: &str = "__typename ... on Problem { code message path }";
 const QUOTE: &str = "mutation($input: GenerateVideosInput!) { quoteVideos(input: $input) {
     __typename ... on Problem { code message path }
@@ -80,7 +80,7 @@ async fn decide(client: &Client, name: &str, id: &str) -> Value {
 }
 
 fn spent(batch: &Value) -> i64 {
-    list(batch, "/items")
+    list(batch, "/items/nodes")
         .iter()
         .filter_map(|item| item["job"]["credits"]["captured"].as_i64())
         .sum()
@@ -108,7 +108,7 @@ async fn one_bad_film_hinders_no_other_and_shapes_share_a_voice() {
     });
     assert_eq!(batch["counts"], counts, "{batch:#}");
     for (index, path) in [(3, "language"), (4, "avatarId"), (5, "aspects")] {
-        let refusal = &list(&batch, "/items")[index]["refusal"];
+        let refusal = &list(&batch, "/items/nodes")[index]["refusal"];
         assert_eq!(refusal["code"], "INVALID_INPUT", "{batch:#}");
         assert_eq!(refusal["path"], json!([path]), "{batch:#}");
     }
@@ -184,14 +184,14 @@ async fn one_budget_for_all_and_only_the_failed_again() {
     assert_eq!(succeeded, 2 + retried, "only those that failed: {batch:#}");
 
     // Room for two of them.
-    let one = list(&batch, "/items").iter();
+    let one = list(&batch, "/items/nodes").iter();
     let one = one.filter_map(|item| item["job"]["credits"]["captured"].as_i64()).max();
     let one = one.expect("credits");
     let mut input = wish(&world, &project, &items);
     input["maxCredits"] = json!(one * 2 + one / 2);
     let id = started(&client, &input).await;
     let batch = over(&client, &id).await;
-    let refused = list(&batch, "/items").iter();
+    let refused = list(&batch, "/items/nodes").iter();
     let refused: Vec<_> = refused.filter(|item| !item["refusal"].is_null()).collect();
     assert!(!refused.is_empty(), "{batch:#}");
     for item in refused {

@@ -119,6 +119,7 @@ impl World {
             request_hash: id.to_string().into_bytes(),
             webhook_url: None,
             notify: None,
+            place: None,
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");
         assert!(matches!(accepted, Accepted::Created(_)));

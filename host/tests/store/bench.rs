@@ -280,6 +280,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         request_hash: key.as_bytes().to_vec(),
         webhook_url: None,
         notify: None,
+        place: None,
     }
 }
 

@@ -139,7 +139,9 @@ pub(super) async fn run(Batch { command }: Batch) -> anyhow::Result<ExitCode> {
             if dry_run {
                 return remote.quote(&input).await;
             }
-            let batch = remote.change("generateVideos", "GenerateVideos", &input).await?;
+            let batch = remote
+                .change("generateVideos", "GenerateVideos", &input)
+                .await?;
             let id = batch["batch"]["id"].as_str().unwrap_or_default().to_owned();
             remote.follow(&id, watch).await
         }
@@ -168,7 +170,9 @@ fn own_key(project: &str, items: &[Value]) -> String {
 
 /// The films of a table. Everything that is wrong is told at once, with its line and column.
 fn read(file: &PathBuf) -> anyhow::Result<Vec<Value>> {
-    let size = std::fs::metadata(file).with_context(|| format!("{}", file.display()))?.len();
+    let size = std::fs::metadata(file)
+        .with_context(|| format!("{}", file.display()))?
+        .len();
     anyhow::ensure!(
         size <= MAX_BYTES,
         "{}: has {size} bytes; at most {MAX_BYTES} are taken",
@@ -180,7 +184,11 @@ fn read(file: &PathBuf) -> anyhow::Result<Vec<Value>> {
     if !wrong.is_empty() {
         bail!("{}:\n  {}", file.display(), wrong.join("\n  "));
     }
-    anyhow::ensure!(!items.is_empty(), "{}: has no line with a film", file.display());
+    anyhow::ensure!(
+        !items.is_empty(),
+        "{}: has no line with a film",
+        file.display()
+    );
     Ok(items)
 }
 
@@ -192,9 +200,15 @@ fn films(text: &str) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
     let mut wrong = Vec::new();
     let others = ["maxSeconds", "options", "reuse"];
     let known = || TEXTS.iter().chain(&LISTS).chain(&others).copied();
-    for name in names.iter().filter(|name| !known().any(|known| known == *name)) {
+    for name in names
+        .iter()
+        .filter(|name| !known().any(|known| known == *name))
+    {
         let all: Vec<_> = known().collect();
-        wrong.push(format!("line 1: {name} is no column; there are {}", all.join(", ")));
+        wrong.push(format!(
+            "line 1: {name} is no column; there are {}",
+            all.join(", ")
+        ));
     }
     for needed in ["language", "aspects"] {
         if !names.iter().any(|name| name == needed) {
@@ -271,10 +285,18 @@ impl Remote {
             .post(&self.url)
             .bearer_auth(self.token.expose_secret())
             .json(&json!({"query": query, "variables": variables}));
-        let answer = request.send().await.with_context(|| format!("{} does not answer", self.url))?;
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("{} does not answer", self.url))?;
         let answer: Value = answer.json().await.context("the answer is no JSON")?;
         if let Some(error) = answer["errors"].get(0) {
-            bail!("{}", error["message"].as_str().unwrap_or("the request was refused"));
+            bail!(
+                "{}",
+                error["message"]
+                    .as_str()
+                    .unwrap_or("the request was refused")
+            );
         }
         Ok(answer["data"].clone())
     }
@@ -317,7 +339,11 @@ impl Remote {
             );
             for item in &refused {
                 let refusal = &item["refusal"];
-                println!("  film {} is refused: {}", item["index"], words(&refusal["message"]));
+                println!(
+                    "  film {} is refused: {}",
+                    item["index"],
+                    words(&refusal["message"])
+                );
             }
         }
         Ok(if refused.is_empty() {
@@ -364,9 +390,7 @@ impl Remote {
 
     /// All items of a batch.
     async fn items(&self, id: &str) -> anyhow::Result<Value> {
-        let query = format!(
-            "query($id: ID!, $after: String) {{ batch(id: $id) {{ {ITEMS} }} }}"
-        );
+        let query = format!("query($id: ID!, $after: String) {{ batch(id: $id) {{ {ITEMS} }} }}");
         let (mut items, mut after) = (Vec::new(), Value::Null);
         loop {
             let data = self.ask(&query, json!({"id": id, "after": after})).await?;
@@ -410,11 +434,7 @@ fn show(batch: &Value) {
                 };
                 format!("{} {} {what}", words(&job["status"]), words(&job["id"]))
             }
-            (true, false) => format!(
-                "{} {}",
-                words(&refusal["code"]),
-                words(&refusal["message"])
-            ),
+            (true, false) => format!("{} {}", words(&refusal["code"]), words(&refusal["message"])),
             (true, true) => "WAITING".to_owned(),
         };
         println!("{:>4}  {line}", item["index"].to_string());
@@ -435,7 +455,10 @@ mod tests {
             "script": "Cold, all day.", "language": "en", "aspects": ["PORTRAIT", "SQUARE"],
             "maxSeconds": 30, "options": {"a": 1}, "reuse": false,
         });
-        assert_eq!(items, [first, json!({"language": "zh-CN", "aspects": ["SQUARE"]})]);
+        assert_eq!(
+            items,
+            [first, json!({"language": "zh-CN", "aspects": ["SQUARE"]})]
+        );
 
         let text = "language,colour,maxSeconds,reuse\nen,red,many,maybe\nen\n";
         let (_, wrong) = films(text).expect("a table");
@@ -446,7 +469,10 @@ mod tests {
             "line 2, reuse: must be true or false",
             "line: 3",
         ] {
-            assert!(wrong.iter().any(|one| one.contains(words)), "{words}: {wrong:?}");
+            assert!(
+                wrong.iter().any(|one| one.contains(words)),
+                "{words}: {wrong:?}"
+            );
         }
     }
 }

@@ -401,7 +401,10 @@ impl BatchItemInput {
                 .into_iter()
                 .map(|aspect| {
                     let aspect = aspect.into();
-                    Ok(VideoWish { aspect, ..film.clone() })
+                    Ok(VideoWish {
+                        aspect,
+                        ..film.clone()
+                    })
                 })
                 .collect(),
             Err(refused) => aspects.iter().map(|_| Err(refused.clone())).collect(),
@@ -504,7 +507,9 @@ impl BatchQueries {
         let user = context::user(ctx)?;
         let first = page_size(first)?;
         let place = decode_cursor::<BatchId>("after", after.as_deref())?;
-        let page = context::services(ctx).jobs.list_batches(user.id, place, first);
+        let page = context::services(ctx)
+            .jobs
+            .list_batches(user.id, place, first);
         let page = page.await.map_err(|failed| error::job(ctx, failed))?;
         let entries = (page.items.into_iter()).map(|row| (encode_cursor(row.batch.id), row.into()));
         Ok(Connection::new(entries, after.is_some(), page.more))
@@ -543,7 +548,10 @@ impl BatchMutations {
         let user = context::user(ctx)?;
         let quoted = async {
             let wish = input.wish()?;
-            let row = context::services(ctx).jobs.quote_batch(user.id, wish).await?;
+            let row = context::services(ctx)
+                .jobs
+                .quote_batch(user.id, wish)
+                .await?;
             let (min_credits, max_credits) = (row.min_credits(), row.max_credits());
             let items = (0_i32..).zip(row.items).map(|(index, item)| {
                 let (quote, refused) = match item {
@@ -579,7 +587,9 @@ impl BatchMutations {
         let retried = async {
             let id = batch_id(&input.batch_id)?;
             let jobs = &context::services(ctx).jobs;
-            let retried = jobs.retry_batch(user.id, id, input.idempotency_key.as_deref()).await?;
+            let retried = jobs
+                .retry_batch(user.id, id, input.idempotency_key.as_deref())
+                .await?;
             let not_retried = retried.stay.into_iter().map(|(index, refused)| NotRetried {
                 index,
                 refusal: refused.into(),

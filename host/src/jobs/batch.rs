@@ -167,12 +167,7 @@ impl Counts {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> i64 {
-        self.waiting
-            + self.refused
-            + self.under_way
-            + self.succeeded
-            + self.failed
-            + self.canceled
+        self.waiting + self.refused + self.under_way + self.succeeded + self.failed + self.canceled
     }
 }
 
@@ -397,7 +392,9 @@ impl Service {
     /// # Errors
     /// As [`Service::begin_batch`].
     pub async fn quote_batch(&self, owner: UserId, wish: BatchWish) -> Result<BatchQuote, Error> {
-        self.check_batch(&wish).into_result().map_err(Error::Invalid)?;
+        self.check_batch(&wish)
+            .into_result()
+            .map_err(Error::Invalid)?;
         if self.projects.find(owner, wish.project).await?.is_none() {
             return Err(Error::NotFound("project"));
         }
@@ -536,7 +533,7 @@ impl Service {
                 (None, Some(refused)) if refused.reason == Reason::Canceled => Ok(false),
                 (None, Some(refused)) if !refused.is_retryable() => Err(refused),
                 (None, Some(_)) => {
-                    let again = database.ask_batch_item_again(id, item.position, asked_at);
+                    let again = database.ask_batch_item_again(owner, id, item.position, asked_at);
                     Ok(again.await?)
                 }
                 _ => Ok(false),
@@ -563,7 +560,7 @@ impl Service {
         let database = self.database.for_user(owner);
         // An item becomes a job and names it in one transaction: after this each has a job that
         // can be stopped, or never gets one.
-        database.refuse_waiting_items(id, refused).await?;
+        database.refuse_waiting_items(owner, id, refused).await?;
         for (_, job) in self.batch_items(owner, id, None, MAX_ITEMS).await?.items {
             if let Some(job) = job.filter(|job| !is_over(job)) {
                 self.cancel(owner, job.id).await?;

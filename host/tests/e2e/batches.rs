@@ -75,7 +75,9 @@ async fn decide(client: &Client, name: &str, id: &str) -> Value {
         "mutation($input: {kind}Input!) {{ {name}(input: $input) {{ {PROBLEM}
          ... on {kind}Success {{ batch {{ id }} }} }} }}"
     );
-    let answer = client.ask(&document, json!({"input": {"batchId": id}})).await;
+    let answer = client
+        .ask(&document, json!({"input": {"batchId": id}}))
+        .await;
     answer[name].clone()
 }
 
@@ -93,7 +95,7 @@ async fn one_bad_film_hinders_no_other_and_shapes_share_a_voice() {
     let project = client.project().await;
     let all = ["PORTRAIT", "SQUARE", "LANDSCAPE"];
     let items = [
-        film(json!({"aspects": all, "reuse": true})),
+        film(json!({"aspects": all, "reuse": true, "voiceProvider": "elevenlabs"})),
         film(json!({"language": "nonsense!"})),
         film(json!({"avatarId": "nobody's"})),
         film(json!({"aspects": []})),
@@ -119,7 +121,10 @@ async fn one_bad_film_hinders_no_other_and_shapes_share_a_voice() {
     other["name"] = json!("Summer");
     let refused = begin(&client, &other).await;
     assert_eq!(refused["code"], "IDEMPOTENCY_KEY_REUSED", "{refused}");
-    for (items, path) in [(json!([]), "items"), (json!(vec![film(json!({})); 201]), "items")] {
+    for (items, path) in [
+        (json!([]), "items"),
+        (json!(vec![film(json!({})); 201]), "items"),
+    ] {
         let mut bad = wish(&world, &project, &[]);
         bad["items"] = items;
         let refused = begin(&client, &bad).await;
@@ -127,7 +132,10 @@ async fn one_bad_film_hinders_no_other_and_shapes_share_a_voice() {
     }
     let page = "{ batches(first: 5) { nodes { id name } } }";
     let page = client.ask(page, json!({})).await;
-    assert_eq!(page["batches"]["nodes"], json!([{"id": id, "name": "Spring"}]));
+    assert_eq!(
+        page["batches"]["nodes"],
+        json!([{"id": id, "name": "Spring"}])
+    );
     world.audit().await;
 }
 
@@ -144,8 +152,15 @@ async fn a_batch_survives_kills_and_keeps_to_its_quote() {
     let quote = answer["quoteVideos"]["quote"].clone();
     let most = quote["maxCredits"].as_i64().expect("a number");
     assert!(most > 0, "{answer:#}");
-    assert_eq!(list(&quote, "/items")[10]["refusal"]["code"], "INVALID_INPUT");
-    assert_eq!(world.accepted(Vendor::HeyGen), 0, "nothing is bought for it");
+    assert_eq!(
+        list(&quote, "/items")[10]["refusal"]["code"],
+        "INVALID_INPUT"
+    );
+    assert_eq!(
+        world.accepted(Vendor::HeyGen),
+        0,
+        "nothing is bought for it"
+    );
     input["quoteId"] = quote["id"].clone();
     let id = started(&client, &input).await;
     for _ in 0..4 {
@@ -185,7 +200,9 @@ async fn one_budget_for_all_and_only_the_failed_again() {
 
     // Room for two of them.
     let one = list(&batch, "/items/nodes").iter();
-    let one = one.filter_map(|item| item["job"]["credits"]["captured"].as_i64()).max();
+    let one = one
+        .filter_map(|item| item["job"]["credits"]["captured"].as_i64())
+        .max();
     let one = one.expect("credits");
     let mut input = wish(&world, &project, &items);
     input["maxCredits"] = json!(one * 2 + one / 2);
@@ -217,14 +234,23 @@ async fn a_canceled_batch_begins_nothing_more() {
         (counts["underWay"] == 2).then_some(())
     })
     .await;
-    assert_eq!(look(&client, &id).await["counts"]["waiting"], 4, "the others wait");
+    assert_eq!(
+        look(&client, &id).await["counts"]["waiting"],
+        4,
+        "the others wait"
+    );
     let canceled = decide(&client, "cancelBatch", &id).await;
     assert_eq!(canceled["__typename"], "CancelBatchSuccess", "{canceled}");
     let batch = over(&client, &id).await;
     assert_eq!(batch["counts"]["refused"], 4, "{batch:#}");
     assert_eq!(batch["counts"]["canceled"], 2, "{batch:#}");
     assert_eq!(world.billed(Vendor::HeyGen), 0);
-    let nobody = decide(&client, "retryBatch", "bat_00000000000000000000000000000000").await;
+    let nobody = decide(
+        &client,
+        "retryBatch",
+        "bat_00000000000000000000000000000000",
+    )
+    .await;
     assert_eq!(nobody["code"], "NOT_FOUND", "{nobody}");
     world.audit().await;
 }

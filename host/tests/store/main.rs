@@ -9,6 +9,7 @@ mod budgets;
 
 mod accepting;
 mod accounts;
+mod batches;
 mod callbacks;
 mod circuits;
 mod claims;
@@ -58,6 +59,15 @@ contract! {
     accounts::an_address_is_one_user,
     accounts::a_token_leads_to_its_owner,
     accounts::a_fact_of_the_installation_is_settled_once,
+    batches::of_many_with_one_key_one_batch_is_written,
+    batches::an_item_becomes_one_job,
+    batches::who_was_too_slow_makes_no_job,
+    batches::the_first_films_of_all_go_first,
+    batches::what_is_canceled_becomes_no_job,
+    batches::what_was_refused_is_asked_for_again_once,
+    batches::of_many_at_once_none_passes_a_batchs_budget,
+    batches::no_more_wait_than_may,
+    batches::a_strangers_batch_is_as_good_as_missing,
     budgets::of_many_at_once_none_passes_the_budget,
     budgets::what_is_lowered_stops_before_it_buys,
     budgets::a_month_begins_anew,

@@ -15,6 +15,7 @@ use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::{
+    batches,
     bench::{Bench, attempt, change, file, later, project, told, with_attempt},
     ledger::{gift, priced},
     mails, payments,
@@ -90,6 +91,7 @@ async fn filled() -> Bench {
             .expect("kept");
         attempted(&bench, owner).await;
         mails::filled(&bench, owner).await;
+        batches::filled(&bench, owner).await;
         let quote = quote(owner);
         let scoped = bench.database.for_user(owner);
         scoped.insert_quote(&quote).await.expect("kept");
@@ -202,6 +204,10 @@ async fn every_table_of_tenants_is_locked_up() {
         "payment_subscriptions",
         "payment_rounds",
         "quotes",
+        "batches",
+        "batch_items",
+        "batch_quotes",
+        "batch_retries",
         "spending",
         "credit_accounts",
         "credit_transfers",
@@ -438,6 +444,14 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
             "INSERT SELECT UPDATE",
         ),
         ("quotes", "INSERT SELECT", "INSERT SELECT"),
+        ("batches", "INSERT SELECT", "INSERT SELECT"),
+        (
+            "batch_items",
+            "INSERT SELECT UPDATE",
+            "INSERT SELECT UPDATE",
+        ),
+        ("batch_quotes", "INSERT SELECT", "INSERT SELECT"),
+        ("batch_retries", "INSERT SELECT", "INSERT SELECT"),
         ("spending", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("credit_transfers", "INSERT SELECT", "INSERT SELECT"),
         ("credit_entries", "INSERT SELECT", "INSERT SELECT"),

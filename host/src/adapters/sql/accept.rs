@@ -34,7 +34,7 @@ impl Database {
         self.write(Scope::User(new.job.owner), move |connection| {
             Box::pin(async move {
                 if let Some(place) = &new.place {
-                    batches::lock_item(connection, place).await?;
+                    batches::lock_item(connection, new.job.owner, place).await?;
                 }
                 let project_is_deleted = match new.job.project {
                     Some(id) => removals::lock_project(connection, new.job.owner, id).await?,

@@ -372,22 +372,25 @@ impl Database {
     /// When the database fails.
     pub async fn ask_batch_item_again(
         &self,
+        owner: UserId,
         id: BatchId,
         position: i64,
         asked_at: Timestamp,
     ) -> Result<bool, Error> {
-        self.write(self.scope()?, move |connection| {
+        self.write(Scope::User(owner), move |connection| {
             Box::pin(async move {
                 let now = connection.dialect().now;
                 let written = query(AssertSqlSafe(format!(
                     "UPDATE batch_items SET refused = NULL, refused_at = NULL, due_at = {now}, \
                      lease_until = NULL, asked_at = $4 WHERE batch_id = $1 AND position = $2 \
-                     AND refused_at <= $3 AND job_id IS NULL AND wish IS NOT NULL"
+                     AND owner_id = $5 AND refused_at <= $3 AND job_id IS NULL \
+                     AND wish IS NOT NULL"
                 )))
                 .bind(id.uuid())
                 .bind(position)
                 .bind(asked_at)
                 .bind(time::now())
+                .bind(owner.uuid())
                 .execute(connection)
                 .await?
                 .rows_affected();
@@ -401,16 +404,23 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn refuse_waiting_items(&self, id: BatchId, refused: Refused) -> Result<(), Error> {
-        self.write(self.scope()?, move |connection| {
+    pub async fn refuse_waiting_items(
+        &self,
+        owner: UserId,
+        id: BatchId,
+        refused: Refused,
+    ) -> Result<(), Error> {
+        self.write(Scope::User(owner), move |connection| {
             Box::pin(async move {
                 query(
                     "UPDATE batch_items SET refused = $2, refused_at = $3, due_at = NULL, \
-                     lease_until = NULL WHERE batch_id = $1 AND due_at IS NOT NULL",
+                     lease_until = NULL WHERE batch_id = $1 AND owner_id = $4 \
+                     AND due_at IS NOT NULL",
                 )
                 .bind(id.uuid())
                 .bind(to_json(&refused)?)
                 .bind(time::now())
+                .bind(owner.uuid())
                 .execute(connection)
                 .await?;
                 Ok(())
@@ -519,16 +529,22 @@ async fn admit(connection: &mut Connection, new: &NewBatch) -> Result<(), Error>
 /// Locks an item that is to become a job.
 ///
 /// # Errors
-/// `Decided` when it does not wait any more, or somebody else has taken it.
-pub(super) async fn lock_item(connection: &mut Connection, place: &Place) -> Result<(), Error> {
+/// `Decided` when it does not wait any more, or somebody else has taken it, or it is not of this
+/// owner.
+pub(super) async fn lock_item(
+    connection: &mut Connection,
+    owner: UserId,
+    place: &Place,
+) -> Result<(), Error> {
     let lock = connection.dialect().lock;
     let found = query(AssertSqlSafe(format!(
         "SELECT position FROM batch_items WHERE batch_id = $1 AND position = $2 \
-         AND lease_epoch = $3 AND due_at IS NOT NULL {lock}"
+         AND lease_epoch = $3 AND owner_id = $4 AND due_at IS NOT NULL {lock}"
     )))
     .bind(place.batch.uuid())
     .bind(place.position)
     .bind(place.epoch)
+    .bind(owner.uuid())
     .fetch_optional(connection)
     .await?;
     found.map(drop).ok_or(Error::Decided)

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::Client,
-    list, seed, text, until,
-    world::{Setup, WORDS, World},
+    list, seed, server, text, until,
+    world::{Setup, TOKEN, WORDS, World},
 };
 
 const BATCH: &str = "id name counts { total waiting refused underWay succeeded failed canceled }
@@ -69,16 +69,24 @@ async fn over(client: &Client, id: &str) -> Value {
     .await
 }
 
-async fn decide(client: &Client, name: &str, id: &str) -> Value {
-    let kind = format!("{}{}", name[..1].to_uppercase(), &name[1..]);
+async fn cancel(client: &Client, id: &str) -> Value {
     let document = format!(
-        "mutation($input: {kind}Input!) {{ {name}(input: $input) {{ {PROBLEM}
-         ... on {kind}Success {{ batch {{ id }} }} }} }}"
+        "mutation($input: CancelBatchInput!) {{ cancelBatch(input: $input) {{ {PROBLEM}
+         ... on CancelBatchSuccess {{ batch {{ id }} }} }} }}"
     );
     let answer = client
         .ask(&document, json!({"input": {"batchId": id}}))
         .await;
-    answer[name].clone()
+    answer["cancelBatch"].clone()
+}
+
+async fn retry(client: &Client, id: &str, key: &str) -> Value {
+    let document = format!(
+        "mutation($input: RetryBatchInput!) {{ retryBatch(input: $input) {{ {PROBLEM}
+         ... on RetryBatchSuccess {{ retried notRetried {{ index refusal {{ code }} }} }} }} }}"
+    );
+    let input = json!({"input": {"batchId": id, "idempotencyKey": key}});
+    client.ask(&document, input).await["retryBatch"].clone()
 }
 
 fn spent(batch: &Value) -> i64 {
@@ -162,6 +170,14 @@ async fn a_batch_survives_kills_and_keeps_to_its_quote() {
         "nothing is bought for it"
     );
     input["quoteId"] = quote["id"].clone();
+    let mut other = input.clone();
+    other["items"][0]["language"] = json!("de");
+    let refused = begin(&client, &other).await;
+    assert_eq!(
+        refused["path"],
+        json!(["quoteId"]),
+        "of another request: {refused}"
+    );
     let id = started(&client, &input).await;
     for _ in 0..4 {
         let wait = random.random_range(0..700);
@@ -173,6 +189,8 @@ async fn a_batch_survives_kills_and_keeps_to_its_quote() {
     assert_eq!(batch["counts"]["succeeded"], 10, "{batch:#}");
     assert_eq!(batch["counts"]["refused"], 1);
     assert!(spent(&batch) <= most, "{} of {most}", spent(&batch));
+    let credits = json!({"quoted": most, "limit": most, "held": 0, "captured": spent(&batch)});
+    assert_eq!(batch["credits"], credits);
     assert_eq!(world.billed(Vendor::HeyGen), 10);
     world.audit().await;
 }
@@ -191,12 +209,23 @@ async fn one_budget_for_all_and_only_the_failed_again() {
     assert_eq!(batch["counts"]["succeeded"], 2, "{batch:#}");
     assert_eq!(batch["counts"]["failed"], 2, "{batch:#}");
     let before = world.billed(Vendor::HeyGen);
-    let again = decide(&client, "retryBatch", &id).await;
-    assert_eq!(again["__typename"], "RetryBatchSuccess", "{again}");
+    // One key is one request, however often and at once it comes.
+    let tries = futures::future::join_all((0..3).map(|_| retry(&client, &id, "again"))).await;
+    let begun: u64 = tries
+        .iter()
+        .filter_map(|answer| answer["retried"].as_u64())
+        .sum();
+    assert!(begun <= 2, "{tries:?}");
     let batch = over(&client, &id).await;
     let retried = world.billed(Vendor::HeyGen) - before;
     let succeeded = batch["counts"]["succeeded"].as_u64().expect("a number");
-    assert_eq!(succeeded, 2 + retried, "only those that failed: {batch:#}");
+    assert_eq!(
+        (succeeded, retried),
+        (4, 2),
+        "only those that failed: {batch:#}"
+    );
+    let late = retry(&client, &id, "again").await;
+    assert_eq!(late["retried"], 0, "{late}");
 
     // Room for two of them.
     let one = list(&batch, "/items/nodes").iter();
@@ -224,7 +253,8 @@ async fn a_canceled_batch_begins_nothing_more() {
         .set("jobs.in_flight_per_user", 2)
         .start()
         .await;
-    world.vendor(Vendor::HeyGen).set_concurrency(0);
+    let busy = Fault::new("POST /v3/videos", FaultKind::NoSlot).times(100_000);
+    world.fault(Vendor::HeyGen, [busy]);
     let client = world.client();
     let project = client.project().await;
     let items: Vec<Value> = (0..6).map(|_| film(json!({}))).collect();
@@ -239,18 +269,83 @@ async fn a_canceled_batch_begins_nothing_more() {
         4,
         "the others wait"
     );
-    let canceled = decide(&client, "cancelBatch", &id).await;
+    let canceled = cancel(&client, &id).await;
     assert_eq!(canceled["__typename"], "CancelBatchSuccess", "{canceled}");
     let batch = over(&client, &id).await;
     assert_eq!(batch["counts"]["refused"], 4, "{batch:#}");
     assert_eq!(batch["counts"]["canceled"], 2, "{batch:#}");
     assert_eq!(world.billed(Vendor::HeyGen), 0);
-    let nobody = decide(
-        &client,
-        "retryBatch",
-        "bat_00000000000000000000000000000000",
-    )
-    .await;
+    let late = retry(&client, &id, "late").await;
+    assert_eq!(late["retried"], 0, "what was canceled stays so: {late}");
+    let nobody = retry(&client, "bat_00000000000070008000000000000000", "a").await;
     assert_eq!(nobody["code"], "NOT_FOUND", "{nobody}");
+    assert_eq!(nobody["path"], json!(["batchId"]), "{nobody}");
     world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_makes_a_batch_of_a_table() {
+    let world = World::start().await;
+    let client = world.client();
+    let project = client.project().await;
+    let folder = &world.launch.folder;
+    let table = folder.join("films.csv");
+    let run = async |words: &[&str]| {
+        let url = &world.server().url;
+        let words = [&["batch"], words, &["--url", url]].concat();
+        let output = server::run(folder, &words, &[("GENVID_TOKEN", TOKEN)]).await;
+        let said = String::from_utf8(output.stdout).expect("text");
+        let why = String::from_utf8(output.stderr).expect("text");
+        (output.status.success(), said, why)
+    };
+    let path = table.to_str().expect("text");
+    let create = ["create", "--file", path, "--project", &project];
+
+    // What is wrong is told with its line, and nothing is asked for.
+    let bad = "script,language,aspects,maxSeconds\nHello.,en,PORTRAIT,soon\n";
+    std::fs::write(&table, bad).expect("written");
+    let (good, _, why) = run(&create).await;
+    assert!(
+        !good && why.contains("line 2, maxSeconds: must be a whole number"),
+        "{why}"
+    );
+
+    let rows = format!(
+        "\u{feff}script,language,aspects,provider,reuse\r\n\"{WORDS}\",en,PORTRAIT|SQUARE,heygen,no\r\n\
+         Hallo.,nonsense!,PORTRAIT,,\r\n"
+    );
+    std::fs::write(&table, rows).expect("written");
+    let (good, said, why) = run(&[&create[..], &["--dry-run"]].concat()).await;
+    assert!(!good, "one is refused: {said} {why}");
+    assert!(
+        said.contains("2 films cost ") && said.contains("film 2 is refused"),
+        "{said}"
+    );
+    assert_eq!(world.accepted(Vendor::HeyGen), 0, "it only asked");
+
+    let (good, said, why) = run(&[&create[..], &["--watch", "--json"]].concat()).await;
+    assert!(!good, "one was refused: {said} {why}");
+    let batch: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(batch["counts"]["succeeded"], 2, "{batch:#}");
+    assert_eq!(
+        batch["items"][2]["refusal"]["code"], "INVALID_INPUT",
+        "{batch:#}"
+    );
+    assert!(
+        text(&batch, "/items/0/job/videoUrl").starts_with("http"),
+        "{batch:#}"
+    );
+    let id = text(&batch, "/id");
+    // The same table is the same batch.
+    let (_, said, _) = run(&create).await;
+    assert!(said.contains(id) && said.contains("2 succeeded"), "{said}");
+    assert_eq!(world.billed(Vendor::HeyGen), 2);
+    let (_, said, _) = run(&["retry", id]).await;
+    assert!(said.contains("INVALID_INPUT"), "{said}");
+    let (good, _, why) = run(&["show", "bat_00000000000070008000000000000000"]).await;
+    assert!(!good && why.contains("there is no batch"), "{why}");
+    let words = ["batch", "show", id, "--url", &world.server().url];
+    let output = server::run(folder, &words, &[]).await;
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(why.contains("set GENVID_TOKEN"), "{why}");
 }

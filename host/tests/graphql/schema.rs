@@ -218,6 +218,16 @@ async fn the_operations_of_the_documents_run() {
     let job = bench.accept_video(Some(&project)).await.to_string();
     let gone = bench.create_project("Old").await;
     let upload = UploadId::generate().to_string();
+    let films = |project: &str| {
+        json!({ "input": { "projectId": project, "idempotencyKey": "films", "items": [
+            { "language": "en", "aspects": ["PORTRAIT", "SQUARE"] },
+        ] } })
+    };
+    let many = fs::read_to_string(repository("graphql/operations/GenerateVideos.graphql"));
+    let many = many.expect("a document");
+    let batch = bench.answer(Some(&bench.ann), &many, films(&project)).await;
+    let batch = batch["data"]["generateVideos"]["batch"]["id"].clone();
+    assert!(batch.is_string(), "there is a batch");
     let variables = |name: &str| match name {
         "CreditOffers" | "Me" | "Credits" | "ScriptTemplates" | "Avatars" | "Voices"
         | "Providers" | "Projects" => {
@@ -252,6 +262,8 @@ async fn the_operations_of_the_documents_run() {
             "idempotencyKey": "video",
         } }),
         "CancelJob" | "RetryJob" => json!({ "input": { "jobId": job } }),
+        "GenerateVideos" => films(&project),
+        "Batch" => json!({ "id": batch }),
         other => panic!("{other} has no variables here"),
     };
     let mut documents = Vec::new();

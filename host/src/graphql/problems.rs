@@ -226,8 +226,8 @@ impl From<Shortage> for InsufficientCreditsProblem {
     }
 }
 
-/// What the job may cost at most would pass the budget of its project, or of its batch. Nothing was started, and
-/// nothing put aside.
+/// What the job may cost at most would pass the budget of its project, or of its batch. Nothing was
+/// started, and nothing put aside.
 #[derive(Debug, SimpleObject)]
 pub(super) struct BudgetExceededProblem {
     /// Always `BUDGET_EXCEEDED`.

@@ -302,7 +302,7 @@ pub enum Verdict {
 /// What the films of a request are about, without their keys.
 fn hash(wish: &BatchWish, whole: bool) -> Result<Vec<u8>, sql::Error> {
     let items: Vec<_> = wish.items.iter().map(|item| item.as_ref().ok()).collect();
-    let more = whole.then(|| (&wish.name, wish.max_credits, wish.quote));
+    let more = whole.then_some((&wish.name, wish.max_credits, wish.quote));
     let text = serde_json::to_vec(&(wish.project, items, more))
         .map_err(|source| sql::Error::decode("wishes of a batch", source))?;
     Ok(Sha256::digest(text).to_vec())

@@ -83,7 +83,8 @@ fn whole(taken: &Taken, wish: VideoWish) -> VideoWish {
 
 /// How long an item waits that was claimed so often.
 fn wait(claims: i64) -> Duration {
-    let doublings = u32::try_from(claims - 1).unwrap_or(0).min(DOUBLINGS);
+    let before = claims.saturating_sub(1).max(0);
+    let doublings = u32::try_from(before).map_or(DOUBLINGS, |before| before.min(DOUBLINGS));
     WAIT * 2_u32.pow(doublings)
 }
 

@@ -19,6 +19,8 @@ use super::{
 use crate::{
     ids::JobId,
     jobs::{
+        captions::{EditWish, MAX_CAPTIONS},
+        input::Caption,
         model,
         wish::{ScriptWish, VideoWish, VoiceWish},
     },
@@ -203,6 +205,46 @@ pub(super) struct GenerateVideoSuccess {
     job: Job,
 }
 
+/// Text that is shown for a while.
+#[derive(InputObject)]
+pub(super) struct CaptionInput {
+    /// Milliseconds from the beginning of the film; not before the end of the one before.
+    start_ms: u32,
+    /// Milliseconds from the beginning of the film; after `startMs`, and not after the film's end.
+    end_ms: u32,
+    /// 1 to 200 characters in one line or two.
+    text: String,
+}
+
+/// A film to show other captions in.
+#[derive(InputObject)]
+pub(super) struct EditCaptionsInput {
+    /// The job that has made the film; its captions are in the file of `subtitlesUrl`.
+    job_id: ID,
+    /// What is shown, at most 1,000, in order; without it, what the voice says.
+    captions: Option<Vec<CaptionInput>>,
+    /// What becomes of them; without it, what became of them before.
+    subtitles: Option<SubtitleMode>,
+    /// The caller's own key for this request, 1 to 255 characters. Sending the same request
+    /// again with the same key answers the first job and starts nothing.
+    idempotency_key: String,
+    /// When it has to be done, at most seven days ahead; later it fails. Without it, the
+    /// server's usual limit.
+    deadline: Option<DateTime>,
+    /// A public `https` address that is told, as a webhook, when the job has succeeded, failed or
+    /// been canceled. Signed with the secret that `jobWebhookSecret` shows.
+    webhook_url: Option<Url>,
+    /// A mail address that is told when the job has succeeded or failed.
+    notification_email: Option<String>,
+}
+
+/// The job that shows other captions was accepted.
+#[derive(SimpleObject)]
+pub(super) struct EditCaptionsSuccess {
+    /// The new job; the one that it edits stays as it is. It asks no provider and costs nothing.
+    job: Job,
+}
+
 /// The wish to stop is written down.
 #[derive(SimpleObject)]
 pub(super) struct CancelJobSuccess {
@@ -255,6 +297,17 @@ outcome!(
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
             | BudgetExceeded(BudgetExceededProblem)
+);
+
+outcome!(
+    /// What became of `editCaptions`.
+    EditCaptionsResult =
+        EditCaptionsSuccess
+            | InvalidInput(InvalidInputProblem)
+            | NotFound(NotFoundProblem)
+            | Conflict(ConflictProblem)
+            | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
+            | TooManyJobs(TooManyJobsProblem)
 );
 
 outcome!(
@@ -362,6 +415,33 @@ impl GenerateVideoInput {
     }
 }
 
+impl EditCaptionsInput {
+    fn wish(self) -> Result<EditWish, Refusal> {
+        let mut fields = Fields::default();
+        let source = fields.id("jobId", &self.job_id);
+        let deadline = fields.instant("deadline", self.deadline);
+        let webhook_url = fields.link("webhookUrl", self.webhook_url);
+        let captions = self.captions.map(|captions| {
+            let captions = captions.into_iter().take(MAX_CAPTIONS + 1);
+            let captions = captions.map(|caption| Caption {
+                start_ms: caption.start_ms,
+                end_ms: caption.end_ms,
+                text: caption.text,
+            });
+            captions.collect()
+        });
+        Ok(EditWish {
+            source: fields.finish_with(source)?,
+            captions,
+            subtitles: self.subtitles.map(Into::into),
+            idempotency_key: self.idempotency_key,
+            deadline,
+            webhook_url,
+            notification_email: self.notification_email,
+        })
+    }
+}
+
 fn job_id(id: &ID) -> Result<JobId, Refusal> {
     let mut fields = Fields::default();
     let id = fields.id("jobId", id);
@@ -420,6 +500,23 @@ impl JobMutations {
             let row = services.jobs.make_video(user.id, input.wish()?).await?;
             let job = Job(Kin::alone(services, row));
             Ok(GenerateVideoSuccess { job }.into())
+        };
+        settle(ctx, accepted.await)
+    }
+
+    /// Shows other captions in a film that is there, in a new job: no provider is asked, and it
+    /// costs nothing.
+    async fn edit_captions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which film, and what is shown.")] input: EditCaptionsInput,
+    ) -> Result<EditCaptionsResult, Error> {
+        let user = context::user(ctx)?;
+        let services = context::services(ctx);
+        let accepted = async {
+            let row = services.jobs.edit_captions(user.id, input.wish()?).await?;
+            let job = Job(Kin::alone(services, row));
+            Ok(EditCaptionsSuccess { job }.into())
         };
         settle(ctx, accepted.await)
     }

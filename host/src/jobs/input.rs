@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::{Aspect, JobKind, StepKind, SubtitleMode};
-use crate::{ids::UploadId, uploads::all_referred};
+use crate::{
+    ids::{JobId, UploadId},
+    uploads::all_referred,
+};
 
 /// What the project says about its product, as it was when the job was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -107,6 +110,29 @@ pub struct VideoInput {
     /// the text is then as it was before anybody could say otherwise.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub reuse: bool,
+    /// The film that it changes; none: it makes a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+}
+
+/// A film that is there, with other captions. Nothing is bought for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edit {
+    /// The job that has made it.
+    pub source: JobId,
+    /// What is shown, in order; none: what its voice says.
+    pub captions: Option<Vec<Caption>>,
+}
+
+/// Text that is shown for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caption {
+    /// Milliseconds from the beginning of the film.
+    pub start_ms: u32,
+    /// Milliseconds from the beginning of the film, after `start_ms`.
+    pub end_ms: u32,
+    /// One line or two.
+    pub text: String,
 }
 
 fn yes() -> bool {
@@ -208,6 +234,15 @@ impl JobInput {
         options.get("model").and_then(serde_json::Value::as_str)
     }
 
+    /// The film that it changes.
+    #[must_use]
+    pub fn edit(&self) -> Option<&Edit> {
+        match self {
+            Self::Video(video) => video.edit.as_ref(),
+            Self::Script(_) | Self::Voice(_) => None,
+        }
+    }
+
     /// The uploaded pictures that it may show, in the order of their ids.
     #[must_use]
     pub fn uploads(&self) -> Vec<UploadId> {
@@ -265,6 +300,7 @@ mod tests {
             subtitles: SubtitleMode::None,
             options: serde_json::Value::Null,
             reuse: true,
+            edit: None,
         };
         assert!(
             !JobInput::Video(input.clone())
@@ -287,5 +323,6 @@ mod tests {
         assert!(input.reuse());
         let again = serde_json::to_value(&input).expect("a text");
         assert!(again.get("reuse").is_none(), "{again}");
+        assert!(again.get("edit").is_none(), "{again}");
     }
 }

@@ -16,6 +16,7 @@ mod accept;
 pub mod advance;
 pub mod batch;
 pub mod bus;
+pub mod captions;
 pub mod catch_up;
 pub mod check;
 pub mod clerk;

@@ -288,6 +288,10 @@ impl Service {
         quote: Option<QuoteId>,
         checked: &Checked,
     ) -> Result<Vec<PlannedStep>, Error> {
+        if let Some(edit) = checked.input.edit() {
+            self.check_source(owner, edit).await?;
+            return Ok(Vec::new());
+        }
         let mut plan = self.plan(&checked.input, checked.speaks_itself)?;
         let Some(id) = quote else {
             return Ok(plan);

@@ -367,6 +367,7 @@ impl Service {
             subtitles: wish.subtitles,
             options,
             reuse: !wish.buy_again,
+            edit: None,
         };
         let speaks_itself = self.speaks_itself(&input);
         let input = JobInput::Video(input);

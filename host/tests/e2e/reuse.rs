@@ -3,8 +3,9 @@
 use genvid_testkit::Vendor;
 use serde_json::{Value, json};
 
-use crate::support::{list, text, until, world::World};
+use crate::support::{list, seed, text, until, world::World};
 
+const CREDITS: &str = "{ me { credits { available held } } }";
 const QUOTE: &str = "mutation($input: GenerateVideoInput!) { quoteVideo(input: $input) {
     ... on Problem { code message path }
     ... on QuoteVideoSuccess { quote { id minCredits maxCredits
@@ -209,5 +210,85 @@ async fn a_quote_says_what_would_be_taken_over() {
     assert!(sources(&job).is_empty(), "{job:#}");
     let captured = job["credits"]["captured"].as_i64();
     assert!(captured > Some(0) && captured <= same["maxCredits"].as_i64());
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_captions_ask_no_vendor_whoever_dies() {
+    let mut random = seed::random();
+    let mut world = World::start().await;
+    let client = world.client();
+    let project = client.project().await;
+    let wanted = wish(&world, &project, json!({"subtitles": "SIDECAR"}));
+    let film = client.start("GenerateVideo", wanted).await;
+    let input = |key: &str, captions: Value| {
+        json!({
+            "jobId": film, "captions": captions, "subtitles": "SIDECAR", "idempotencyKey": key,
+        })
+    };
+    let captions = json!([
+        {"startMs": 0, "endMs": 900, "text": "{\\an8}Other <words>\nin two lines"},
+        {"startMs": 900, "endMs": 1_500, "text": "and more."},
+    ]);
+    let early = client
+        .change("EditCaptions", input("early", captions.clone()))
+        .await;
+    assert_eq!(early["code"], "CONFLICT", "there is no film yet: {early}");
+    let made = client.ended(&film, "SUCCEEDED").await;
+    let before = asked(&world);
+    let spent = world.client().ask(CREDITS, json!({})).await;
+
+    for (bad, field) in [
+        (json!([]), "captions"),
+        (
+            json!([{"startMs": 5, "endMs": 5, "text": "x"}]),
+            "captions.0.endMs",
+        ),
+        (
+            json!([{"startMs": 0, "endMs": 86_400_000, "text": "x"}]),
+            "captions.0.endMs",
+        ),
+    ] {
+        let refused = client.change("EditCaptions", input("bad", bad)).await;
+        let path: Vec<&str> = field.split('.').collect();
+        assert_eq!(refused["path"], json!(path), "{refused}");
+    }
+    let edited = client
+        .change("EditCaptions", input("edit", captions.clone()))
+        .await;
+    let edited = text(&edited, "/job/id").to_owned();
+    for _ in 0..2 {
+        seed::pause(&mut random, 0..400).await;
+        world.kill_and_start_again().await;
+    }
+    let client = world.client();
+    let again = client.change("EditCaptions", input("edit", captions)).await;
+    assert_eq!(again["job"]["id"], edited, "one key, one job");
+    let job = client.ended(&edited, "SUCCEEDED").await;
+    let all = ["SCRIPT", "VOICE", "VIDEO"].map(|kind| (kind.to_owned(), made["id"].clone()));
+    assert_eq!(sources(&job), all, "{job:#}");
+    assert_eq!(job["credits"]["captured"], 0, "{job:#}");
+    let file = client.download(text(&job, "/subtitlesUrl")).await;
+    let file = String::from_utf8(file).expect("text");
+    let wanted = "1\n00:00:00,000 --> 00:00:00,900\n{\\an8}Other <words>\nin two lines\n\n\
+        2\n00:00:00,900 --> 00:00:01,500\nand more.\n\n";
+    assert_eq!(file, wanted);
+
+    // An edit of an edit, burned in; and back to what the voice says.
+    let back = json!({"jobId": edited, "subtitles": "BURNED", "idempotencyKey": "back"});
+    let back = client.change("EditCaptions", back).await;
+    let back = client.ended(text(&back, "/job/id"), "SUCCEEDED").await;
+    let (first, last) = (text(&made, "/subtitlesUrl"), text(&back, "/subtitlesUrl"));
+    let (first, last) = (client.download(first).await, client.download(last).await);
+    assert_eq!(
+        String::from_utf8_lossy(&first),
+        String::from_utf8_lossy(&last)
+    );
+
+    assert_eq!(asked(&world), before, "no request of any kind");
+    assert_eq!(client.ask(CREDITS, json!({})).await, spent);
+    let missing = json!({"jobId": "job_00000000000070008000000000000000", "idempotencyKey": "no"});
+    let missing = client.change("EditCaptions", missing).await;
+    assert_eq!(missing["code"], "NOT_FOUND", "{missing}");
     world.audit().await;
 }

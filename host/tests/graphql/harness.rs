@@ -219,6 +219,7 @@ impl Bench {
             subtitles: SubtitleMode::Sidecar,
             options: Value::Null,
             reuse: true,
+            edit: None,
         });
         let steps = (0_i64..)
             .zip(input.plan(false))

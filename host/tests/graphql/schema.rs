@@ -261,6 +261,10 @@ async fn the_operations_of_the_documents_run() {
             "projectId": project, "language": "en", "aspect": "PORTRAIT",
             "idempotencyKey": "video",
         } }),
+        "EditCaptions" => json!({ "input": {
+            "jobId": job, "captions": [{ "startMs": 0, "endMs": 900, "text": "Hi." }],
+            "idempotencyKey": "captions",
+        } }),
         "CancelJob" | "RetryJob" => json!({ "input": { "jobId": job } }),
         "GenerateVideos" => films(&project),
         "Batch" => json!({ "id": batch }),

@@ -233,6 +233,7 @@ fn film(owner: UserId, picture: UploadId) -> NewJob {
         subtitles: SubtitleMode::None,
         options: Value::Null,
         reuse: true,
+        edit: None,
     });
     new.job.kind = new.job.input.kind();
     new

@@ -9,7 +9,7 @@ use super::{Advance, Draft, Held, Turn, Work, about};
 use crate::{
     adapters::sql,
     jobs::{
-        input::{JobInput, VideoInput},
+        input::{Caption, JobInput, VideoInput},
         model::{
             Aspect, EventType, Failure, FailureCode, StepKind, StepOutput, StoredFile, SubtitleMode,
         },
@@ -167,7 +167,7 @@ impl Advance {
         }
     }
 
-    /// When what is spoken is shown: by the voice's own timing, else by the vendor's
+    /// When what is spoken is shown: as its owner says, else by the voice's own timing, else by the vendor's
     /// subtitles, else spread over the track by the length of the words.
     async fn cues(
         &self,
@@ -178,6 +178,9 @@ impl Advance {
     ) -> Result<Vec<Cue>, StoreError> {
         if input.subtitles == SubtitleMode::None {
             return Ok(Vec::new());
+        }
+        if let Some(own) = input.edit.as_ref().and_then(|edit| edit.captions.as_ref()) {
+            return Ok(own.iter().map(cue).collect());
         }
         let options = CueOptions::for_aspect(film_aspect(input.aspect));
         if let Some(words) = materials.words.filter(|words| !words.is_empty()) {
@@ -219,6 +222,19 @@ impl Advance {
         )
         .await?;
         Ok(StepOutput::Thumbnail { picture })
+    }
+}
+
+fn cue(caption: &Caption) -> Cue {
+    Cue {
+        start_ms: caption.start_ms.into(),
+        end_ms: caption.end_ms.into(),
+        lines: caption
+            .text
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .filter(|line| !line.is_empty())
+            .collect(),
     }
 }
 

@@ -223,7 +223,10 @@ impl Advance {
         match step.status {
             StepStatus::Pending if late => self.expire(held, &work).await,
             StepStatus::Running if late => self.expire(held, &work).await,
-            StepStatus::Pending if step.kind.is_paid() => self.submit(held, &work).await,
+            StepStatus::Pending if step.kind.is_paid() => match work.job.input.edit() {
+                Some(edit) => self.take_from(held, &work, edit.source).await,
+                None => self.submit(held, &work).await,
+            },
             StepStatus::Pending => self.make(held, &work).await,
             // Only ever read after a crash or a failed write: whoever submits goes on from
             // memory. Was the request on its way? Nobody knows.

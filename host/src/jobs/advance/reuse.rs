@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::{AFTER_FAULT, Advance, Held, Turn, Work, about};
 use crate::{
     adapters::sql,
+    ids::JobId,
     jobs::{
         model::{
-            Attempt, EventType, JobStatus, NewEvent, Step, StepOutput, StepSource, StepStatus,
+            Attempt, EventType, Failure, FailureCode, JobStatus, NewEvent, Step, StepOutput,
+            StepSource, StepStatus,
         },
         requests::{Materials, PaidRequest},
         reuse,
@@ -53,7 +55,7 @@ impl Advance {
             match self.copied(work, &source).await {
                 Ok(Some(output)) => {
                     return self
-                        .take_over(held, work, source, key, output)
+                        .take_over(held, work, source, Some(key), output)
                         .await
                         .map(Some);
                 }
@@ -71,6 +73,41 @@ impl Advance {
             }
         }
         Ok((!underway.is_empty()).then(|| wait(held, LOOK_AGAIN)))
+    }
+
+    /// Takes over what the job has made that this one edits. Nobody is asked for it otherwise.
+    pub(super) async fn take_from(
+        &self,
+        held: &mut Held,
+        work: &Work,
+        source: JobId,
+    ) -> Result<Turn, sql::Error> {
+        let steps = self.database.steps_of(&[source]).await?;
+        let source = steps.into_iter().find(|step| step.kind == held.step.kind);
+        if let Some(source) = source {
+            match self.copied(work, &source).await {
+                Ok(Some(output)) => {
+                    let key = source.reuse_key.clone();
+                    return self.take_over(held, work, source, key, output).await;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    held.tries += 1;
+                    tracing::warn!(
+                        job = %held.step.job, source = %source.job, tries = held.tries, %error,
+                        "what is to be edited could not be taken over"
+                    );
+                    if held.tries < TRIES {
+                        return Ok(wait(held, AFTER_FAULT));
+                    }
+                }
+            }
+        }
+        let failure = Failure::new(
+            FailureCode::MediaFailed,
+            "The files of the job that is edited are not there any more.",
+        );
+        self.fail(held, failure, None, Vec::new()).await
     }
 
     /// The key of a request that is not to be sent twice; none where everything is bought again.
@@ -131,7 +168,7 @@ impl Advance {
         held: &mut Held,
         work: &Work,
         source: Step,
-        key: Vec<u8>,
+        key: Option<Vec<u8>>,
         output: StepOutput,
     ) -> Result<Turn, sql::Error> {
         let mut events = Vec::new();
@@ -150,7 +187,7 @@ impl Advance {
         held.step = Step {
             provider: source.provider,
             progress: None,
-            reuse_key: Some(key),
+            reuse_key: key,
             reused_from: Some(StepSource {
                 job: source.job,
                 step: source.id,

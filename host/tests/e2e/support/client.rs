@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{list, live::Live, text, until};
 
 /// The documents that are shipped for clients.
-const DOCUMENTS: [(&str, &str); 13] = [
+const DOCUMENTS: [(&str, &str); 14] = [
     (
         "CancelJob",
         include_str!("../../../../graphql/operations/CancelJob.graphql"),
@@ -32,6 +32,10 @@ const DOCUMENTS: [(&str, &str); 13] = [
     (
         "GenerateScript",
         include_str!("../../../../graphql/operations/GenerateScript.graphql"),
+    ),
+    (
+        "EditCaptions",
+        include_str!("../../../../graphql/operations/EditCaptions.graphql"),
     ),
     (
         "GenerateVideo",

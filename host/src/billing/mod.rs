@@ -4,6 +4,7 @@
 //! part of. What something costs is in `price`.
 
 pub mod budget;
+pub mod desk;
 pub mod price;
 
 use std::{collections::HashMap, time::Duration};

@@ -87,10 +87,10 @@ codes! {
     }
     Forbidden {
         code: transport::FORBIDDEN,
-        places: [Request],
+        places: [Request, Field],
         retryable: false,
-        happened: "The web page that opens the WebSocket is not allowed to.",
-        remedy: "Ask the operator to add the page's origin to the allowed ones.",
+        happened: "The web page that opens the WebSocket is not allowed to; or the field is for admins.",
+        remedy: "Ask the operator to add the page's origin to the allowed ones, or to make you an admin.",
     }
     NotFound {
         code: "NOT_FOUND",

@@ -6,7 +6,7 @@ use async_graphql::{Context, Error};
 use genvid_transport::RequestId;
 
 use super::{Services, error};
-use crate::accounts::User;
+use crate::accounts::{Role, User};
 
 /// Who is calling.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +27,18 @@ pub(super) fn caller(ctx: &Context<'_>) -> Option<Arc<User>> {
 /// `UNAUTHENTICATED` when nobody is signed in.
 pub(super) fn user(ctx: &Context<'_>) -> Result<Arc<User>, Error> {
     caller(ctx).ok_or_else(error::unauthenticated)
+}
+
+/// Who is calling, if they may do everything.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is signed in, `FORBIDDEN` for everybody but admins.
+pub(super) fn admin(ctx: &Context<'_>) -> Result<Arc<User>, Error> {
+    let user = user(ctx)?;
+    match user.role {
+        Role::Admin => Ok(user),
+        Role::User | Role::Partner | Role::Service => Err(error::forbidden()),
+    }
 }
 
 /// The services behind the schema.

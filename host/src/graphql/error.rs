@@ -12,7 +12,10 @@ use super::{
         ProviderUnavailableProblem, TooManyJobsProblem,
     },
 };
-use crate::{adapters::sql, jobs, payments, projects, providers::CatalogError, uploads, webhooks};
+use crate::{
+    adapters::sql, billing::desk, jobs, payments, projects, providers::CatalogError, uploads,
+    webhooks,
+};
 
 fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
     let mut extensions = ErrorExtensionValues::default();
@@ -29,6 +32,11 @@ pub(super) fn unauthenticated() -> Error {
         ErrorCode::Unauthenticated,
         "Sign in first: send a valid access token.",
     )
+}
+
+/// Whoever is signed in may not.
+pub(super) fn forbidden() -> Error {
+    coded(ErrorCode::Forbidden, "This is for admins.")
 }
 
 /// There is no such thing for this caller.
@@ -149,6 +157,8 @@ pub(super) enum Setback {
     Webhooks(webhooks::Error),
     /// Whatever the payments say.
     Payments(payments::Error),
+    /// Whatever the books say.
+    Billing(desk::Error),
 }
 
 impl From<Refusal> for Setback {
@@ -187,6 +197,12 @@ impl From<payments::Error> for Setback {
     }
 }
 
+impl From<desk::Error> for Setback {
+    fn from(error: desk::Error) -> Self {
+        Self::Billing(error)
+    }
+}
+
 /// A mutation's answer: its success, a problem, or a field error.
 pub(super) fn settle<T: Outcome>(
     ctx: &Context<'_>,
@@ -201,6 +217,7 @@ pub(super) fn settle<T: Outcome>(
                 let field = match what {
                     "project" => "projectId",
                     "batch" => "batchId",
+                    "attempt" => "attemptId",
                     _ => "jobId",
                 };
                 Refusal::NotFound(NotFoundProblem::new(what, field))
@@ -256,6 +273,15 @@ pub(super) fn settle<T: Outcome>(
                 Refusal::ProviderUnavailable(ProviderUnavailableProblem::new(words.to_owned()))
             }
             payments::Error::Database(error) => return Err(database(ctx, &error)),
+        },
+        Err(Setback::Billing(error)) => match error {
+            desk::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            desk::Error::NotFound => Refusal::NotFound(NotFoundProblem::new("user", "user")),
+            desk::Error::KeyReused => {
+                Refusal::IdempotencyKeyReused(IdempotencyKeyReusedProblem::new())
+            }
+            desk::Error::Insufficient(shortage) => Refusal::InsufficientCredits(shortage.into()),
+            desk::Error::Database(error) => return Err(database(ctx, &error)),
         },
     };
     T::refused(refusal)

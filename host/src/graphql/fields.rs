@@ -146,6 +146,11 @@ impl Fields {
         value.map(|value| u32::try_from(value).unwrap_or(0))
     }
 
+    /// Something is wrong with a field.
+    pub(super) fn add(&mut self, field: &str, why: &str) {
+        self.0.add(field, why);
+    }
+
     /// Goes on when nothing was wrong.
     pub(super) fn finish(self) -> Result<(), Refusal> {
         self.finish_with(Some(()))

@@ -10,6 +10,7 @@
 //! - every list has a page size, a greatest one, and a cost in proportion;
 //! - every type, field, argument and word is described for somebody who cannot see the code.
 
+mod administration;
 pub mod auth;
 mod batch;
 mod budget;
@@ -104,6 +105,7 @@ struct Query(
     catalog::CatalogQueries,
     script_template::ScriptQueries,
     webhook::WebhookQueries,
+    administration::AdministrationQueries,
 );
 
 /// Everything that can be changed. Each takes one `input` and answers a union of its success
@@ -117,6 +119,7 @@ struct Mutation(
     batch::BatchMutations,
     webhook::WebhookMutations,
     payments::PaymentMutations,
+    administration::AdministrationMutations,
 );
 
 /// Everything that can be followed.

@@ -1,12 +1,19 @@
 //! Settling an attempt by hand: what an operator found in a vendor's own records about a call
 //! whose outcome nobody else could find out.
 
-use super::model::{Attempt, Event, JobStatus};
+use super::{
+    model::{Attempt, Event, JobStatus},
+    remote::Nudge,
+    service::{Error, Service},
+};
 use crate::{
     ids::{AttemptId, JobId},
-    time::Timestamp,
+    input::Problems,
+    time::{self, Timestamp},
 };
 
+/// Attempts that are listed at most.
+pub const LISTED: u32 = 1_000;
 /// Longest reason, in characters.
 pub const MAX_REASON: usize = 500;
 /// Longest name of whoever settles, in characters.
@@ -72,5 +79,64 @@ impl OpenAttempt {
     #[must_use]
     pub fn job_id(&self) -> JobId {
         self.attempt.job
+    }
+}
+
+impl Service {
+    /// Attempts of all users that are not settled, oldest first, at most [`LISTED`]. For operators.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_attempts(&self, unconfirmed: bool) -> Result<Vec<OpenAttempt>, Error> {
+        Ok(self.database.open_attempts(unconfirmed, LISTED).await?)
+    }
+
+    /// Settles an attempt whose outcome is unknown. For operators.
+    ///
+    /// # Errors
+    /// `Invalid` names fields, `NotFound`, or `Conflict` when it is not to be settled so.
+    pub async fn settle_attempt(
+        &self,
+        attempt: AttemptId,
+        finding: Finding,
+        by: String,
+        reason: String,
+    ) -> Result<OpenAttempt, Error> {
+        let mut problems = Problems::default();
+        let reason = problems.text("reason", &reason, 1, MAX_REASON);
+        let finding = match finding {
+            Finding::Task(task) => {
+                let task = task.trim().to_owned();
+                if !(1..=MAX_TASK).contains(&task.len()) {
+                    problems.add("providerTaskId", format!("must have 1 to {MAX_TASK} bytes"));
+                }
+                Finding::Task(task)
+            }
+            other => other,
+        };
+        problems.into_result().map_err(Error::Invalid)?;
+        let settlement = Settlement {
+            attempt,
+            finding,
+            by,
+            reason,
+            deadline: time::now().after(self.settings.deadline),
+        };
+        match self.database.settle_attempt(settlement).await? {
+            Settled::Done {
+                attempt,
+                job,
+                events,
+            } => {
+                self.bus.publish(events);
+                self.nudges.send(Nudge::Work);
+                Ok(OpenAttempt {
+                    attempt: *attempt,
+                    job,
+                })
+            }
+            Settled::Refused(why) => Err(Error::Conflict(format!("Not to be settled so: {why}."))),
+            Settled::Missing => Err(Error::NotFound("attempt")),
+        }
     }
 }

@@ -11,13 +11,12 @@ use crate::{
     ids::AttemptId,
     jobs::{
         model::{AttemptStatus, Charge},
-        settle::{Finding, MAX_NAME, MAX_REASON, MAX_TASK, OpenAttempt, Settled, Settlement},
+        settle::{
+            Finding, LISTED, MAX_NAME, MAX_REASON, MAX_TASK, OpenAttempt, Settled, Settlement,
+        },
     },
     time,
 };
-
-/// Attempts that are listed at most.
-const LISTED: u32 = 1_000;
 
 #[derive(Args)]
 pub(super) struct Attempts {

@@ -1,0 +1,293 @@
+//! What operators do: users whose role is admin, and nobody else.
+
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
+
+use super::{
+    context,
+    credits::UserCredits,
+    enums::{AttemptStatus, Charge, JobStatus},
+    error::{self, settle},
+    fields::Fields,
+    problems::{
+        ConflictProblem, IdempotencyKeyReusedProblem, InsufficientCreditsProblem,
+        InvalidInputProblem, NotFoundProblem, outcome,
+    },
+    scalars::DateTime,
+};
+use crate::{
+    billing::desk::{Move, Moved},
+    ids::AttemptId,
+    jobs::settle::{Finding, OpenAttempt},
+};
+
+/// Credits to give.
+#[derive(InputObject)]
+pub(super) struct GrantCreditsInput {
+    /// Whose: an id (`usr_…`) or a mail address.
+    user: String,
+    /// How many, 1 to 1,000,000,000.
+    credits: i64,
+    /// What for, 1 to 500 characters; the user reads it.
+    reason: String,
+    /// When what is left of them ends. They are spent before credits without an end.
+    expires_at: Option<DateTime>,
+    /// Makes it happen once, 1 to 255 characters. Keys of `genvid admin credits` are the same.
+    idempotency_key: String,
+}
+
+/// Credits to correct.
+#[derive(InputObject)]
+pub(super) struct AdjustCreditsInput {
+    /// Whose: an id (`usr_…`) or a mail address.
+    user: String,
+    /// How many more; below zero: how many fewer. Not 0.
+    credits: i64,
+    /// What for, 1 to 500 characters; the user reads it.
+    reason: String,
+    /// Makes it happen once, 1 to 255 characters. Keys of `genvid admin credits` are the same.
+    idempotency_key: String,
+}
+
+/// What a provider's own records say of a call whose outcome nobody could look up.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AttemptFinding {
+    /// It was not accepted and will not be billed: the step is tried again.
+    NotCharged,
+    /// It is billed. With `providerTaskId` that task goes on and its result is fetched; without,
+    /// the job fails, its owner pays nothing, and the provider's bill is the operator's.
+    Charged,
+}
+
+/// A call to settle.
+#[derive(InputObject)]
+pub(super) struct SettleAttemptInput {
+    /// Which one (`att_…`), of `openAttempts`.
+    attempt_id: ID,
+    /// What the provider's records say.
+    found: AttemptFinding,
+    /// The provider's id of the task, at most 512 bytes; only with `CHARGED`.
+    provider_task_id: Option<String>,
+    /// Where that was found, 1 to 500 characters; the job's owner reads it.
+    reason: String,
+}
+
+/// Credits were moved, or had been by the same key.
+#[derive(SimpleObject)]
+pub(super) struct GrantCreditsSuccess {
+    /// Whose (`usr_…`).
+    user_id: ID,
+    /// What they have now.
+    credits: UserCredits,
+    /// The same had been done before with this key; nothing was moved this time.
+    repeated: bool,
+}
+
+/// Credits were moved, or had been by the same key.
+#[derive(SimpleObject)]
+pub(super) struct AdjustCreditsSuccess {
+    /// Whose (`usr_…`).
+    user_id: ID,
+    /// What they have now.
+    credits: UserCredits,
+    /// The same had been done before with this key; nothing was moved this time.
+    repeated: bool,
+}
+
+/// A paid call that is not settled.
+#[derive(SimpleObject)]
+pub(super) struct UnsettledAttempt {
+    /// Begins with `att_`.
+    id: ID,
+    /// Its job (`job_…`).
+    job_id: ID,
+    /// Where its job stands; `UNCONFIRMED`: the server has given up looking it up.
+    job_status: JobStatus,
+    /// Who was called.
+    provider: ID,
+    /// Which model was asked for; null: the provider's usual one.
+    model: Option<String>,
+    /// What is known of the call.
+    status: AttemptStatus,
+    /// Whether it is billed, as far as is known.
+    charge: Charge,
+    /// The provider's id of the task, if it told one.
+    provider_task_id: Option<String>,
+    /// Credits that its owner pays for it at most.
+    max_credits: i64,
+    /// When it was sent.
+    submitted_at: DateTime,
+}
+
+impl From<OpenAttempt> for UnsettledAttempt {
+    fn from(open: OpenAttempt) -> Self {
+        let OpenAttempt { attempt: own, job } = open;
+        Self {
+            id: own.id.into(),
+            job_id: own.job.into(),
+            job_status: job.into(),
+            provider: own.provider.into(),
+            model: own.model,
+            status: own.status.into(),
+            charge: own.charge.into(),
+            provider_task_id: own.vendor_task,
+            max_credits: own.max_credits,
+            submitted_at: own.submitted_at.into(),
+        }
+    }
+}
+
+/// The call is settled.
+#[derive(SimpleObject)]
+pub(super) struct SettleAttemptSuccess {
+    /// The call as it is now.
+    attempt: UnsettledAttempt,
+}
+
+outcome!(
+    /// What became of `grantCredits`.
+    GrantCreditsResult =
+        GrantCreditsSuccess
+            | InvalidInput(InvalidInputProblem)
+            | NotFound(NotFoundProblem)
+            | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
+);
+
+outcome!(
+    /// What became of `adjustCredits`.
+    AdjustCreditsResult =
+        AdjustCreditsSuccess
+            | InvalidInput(InvalidInputProblem)
+            | NotFound(NotFoundProblem)
+            | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
+            | InsufficientCredits(InsufficientCreditsProblem)
+);
+
+outcome!(
+    /// What became of `settleAttempt`.
+    SettleAttemptResult =
+        SettleAttemptSuccess
+            | InvalidInput(InvalidInputProblem)
+            | NotFound(NotFoundProblem)
+            | Conflict(ConflictProblem)
+);
+
+#[derive(Default)]
+pub(super) struct AdministrationQueries;
+
+#[Object]
+impl AdministrationQueries {
+    /// Paid calls of all users that are not settled, oldest first, at most 1,000. For admins.
+    #[graphql(complexity = "100 * child_complexity")]
+    async fn open_attempts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those whose outcome is unknown.", default = true)] unconfirmed: bool,
+    ) -> Result<Vec<UnsettledAttempt>, Error> {
+        context::admin(ctx)?;
+        let found = context::services(ctx).jobs.open_attempts(unconfirmed).await;
+        let found = found.map_err(|failed| error::job(ctx, failed))?;
+        Ok(found.into_iter().map(Into::into).collect())
+    }
+}
+
+#[derive(Default)]
+pub(super) struct AdministrationMutations;
+
+#[Object]
+impl AdministrationMutations {
+    /// Gives a user credits. For admins.
+    async fn grant_credits(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "To whom, how many, what for.")] input: GrantCreditsInput,
+    ) -> Result<GrantCreditsResult, Error> {
+        let admin = context::admin(ctx)?;
+        let given = async {
+            let mut fields = Fields::default();
+            let expires_at = fields.instant("expiresAt", input.expires_at);
+            fields.finish()?;
+            let wish = Move {
+                user: input.user,
+                credits: input.credits,
+                reason: input.reason,
+                key: input.idempotency_key,
+            };
+            let billing = &context::services(ctx).billing;
+            let Moved {
+                user,
+                balance,
+                repeated,
+            } = billing.give(&admin, wish, expires_at).await?;
+            let success = GrantCreditsSuccess {
+                user_id: user.id.into(),
+                credits: balance.into(),
+                repeated,
+            };
+            Ok(success.into())
+        };
+        settle(ctx, given.await)
+    }
+
+    /// Corrects a user's available credits, up or down, never below zero. For admins.
+    async fn adjust_credits(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whose, how many, what for.")] input: AdjustCreditsInput,
+    ) -> Result<AdjustCreditsResult, Error> {
+        let admin = context::admin(ctx)?;
+        let corrected = async {
+            let wish = Move {
+                user: input.user,
+                credits: input.credits,
+                reason: input.reason,
+                key: input.idempotency_key,
+            };
+            let Moved {
+                user,
+                balance,
+                repeated,
+            } = context::services(ctx).billing.correct(&admin, wish).await?;
+            let success = AdjustCreditsSuccess {
+                user_id: user.id.into(),
+                credits: balance.into(),
+                repeated,
+            };
+            Ok(success.into())
+        };
+        settle(ctx, corrected.await)
+    }
+
+    /// Settles a call whose outcome nobody could look up, by what the provider's own records say.
+    /// Of this, its owner's choice and a late answer of the provider the first one holds. For
+    /// admins.
+    async fn settle_attempt(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which call, and what was found.")] input: SettleAttemptInput,
+    ) -> Result<SettleAttemptResult, Error> {
+        let admin = context::admin(ctx)?;
+        let settled = async {
+            let mut fields = Fields::default();
+            let attempt = fields.id::<AttemptId>("attemptId", &input.attempt_id);
+            let finding = match (input.found, input.provider_task_id) {
+                (AttemptFinding::Charged, None) => Finding::Charged,
+                (AttemptFinding::Charged, Some(task)) => Finding::Task(task),
+                (AttemptFinding::NotCharged, None) => Finding::NotCharged,
+                (AttemptFinding::NotCharged, Some(_)) => {
+                    let why = "what has a task was accepted: say CHARGED";
+                    fields.add("providerTaskId", why);
+                    Finding::NotCharged
+                }
+            };
+            let attempt = fields.finish_with(attempt)?;
+            let jobs = &context::services(ctx).jobs;
+            let by = admin.name.clone();
+            let open = jobs
+                .settle_attempt(attempt, finding, by, input.reason)
+                .await?;
+            let attempt = open.into();
+            Ok(SettleAttemptSuccess { attempt }.into())
+        };
+        settle(ctx, settled.await)
+    }
+}

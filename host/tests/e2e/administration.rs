@@ -1,0 +1,190 @@
+//! What operators do through the API: admins may, nobody else, and everything once.
+
+use genvid_testkit::Vendor;
+use serde_json::{Value, json};
+
+use crate::support::{attempts, client::Client, list, text, world::World};
+
+const GRANT: &str = "mutation($input: GrantCreditsInput!) { grantCredits(input: $input) {
+    __typename ... on Problem { code message path }
+    ... on GrantCreditsSuccess { userId credits { available held } repeated } } }";
+const ADJUST: &str = "mutation($input: AdjustCreditsInput!) { adjustCredits(input: $input) {
+    __typename ... on Problem { code message path }
+    ... on AdjustCreditsSuccess { userId credits { available } repeated } } }";
+const SETTLE: &str = "mutation($input: SettleAttemptInput!) { settleAttempt(input: $input) {
+    __typename ... on Problem { code message path }
+    ... on SettleAttemptSuccess { attempt { id jobId jobStatus status charge } } } }";
+const OPEN: &str = "{ openAttempts { id jobId jobStatus provider status charge providerTaskId } }";
+const ME: &str = "{ me { id email credits { available } } }";
+
+async fn one(client: &Client, query: &str, input: Value) -> Value {
+    let data = client.ask(query, json!({"input": input})).await;
+    let mut fields = data.as_object().expect("data").values();
+    fields.next().expect("one result").clone()
+}
+
+/// Makes an admin of whoever uses this world.
+async fn promote(world: &World) {
+    let promote = "UPDATE users SET role = 'admin'".to_owned();
+    world.database().run(promote).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_no_admin_does_nothing() {
+    let world = World::start().await;
+    let client = world.client();
+    let nobody = Client::new(&world.server().url, None);
+    let me = client.ask(ME, json!({})).await["me"].clone();
+    let grant = json!({
+        "user": me["id"], "credits": 5, "reason": "Me", "idempotencyKey": "a",
+    });
+    let settle = json!({
+        "attemptId": "att_00000000000070008000000000000000", "found": "NOT_CHARGED", "reason": "x",
+    });
+    for (query, input) in [
+        (GRANT, &grant),
+        (ADJUST, &grant),
+        (SETTLE, &settle),
+        (OPEN, &Value::Null),
+    ] {
+        let variables = match input {
+            Value::Null => json!({}),
+            input => json!({"input": input}),
+        };
+        for (who, code) in [(&client, "FORBIDDEN"), (&nobody, "UNAUTHENTICATED")] {
+            let answer = who.send(query, variables.clone()).await;
+            assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{answer}");
+        }
+    }
+    assert_eq!(
+        client.ask(ME, json!({})).await["me"],
+        me,
+        "nothing was given"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credits_are_given_and_corrected_once() {
+    let world = World::start().await;
+    promote(&world).await;
+    let client = world.client();
+    let me = client.ask(ME, json!({})).await["me"].clone();
+    let before = me["credits"]["available"].as_i64().expect("a number");
+    let grant = json!({
+        "user": me["email"], "credits": 500, "reason": "Spring", "idempotencyKey": "spring",
+        "expiresAt": "2999-01-01T00:00:00Z",
+    });
+    let at_once = (0..8).map(|_| one(&client, GRANT, grant.clone()));
+    let answers = futures::future::join_all(at_once).await;
+    let new = answers.iter().filter(|answer| answer["repeated"] == false);
+    assert_eq!(new.count(), 1, "{answers:?}");
+    for answer in &answers {
+        assert_eq!(answer["credits"]["available"], before + 500, "{answer}");
+        assert_eq!(answer["userId"], me["id"]);
+    }
+    let mut other = grant.clone();
+    other["credits"] = json!(501);
+    let refused = one(&client, GRANT, other).await;
+    assert_eq!(refused["code"], "IDEMPOTENCY_KEY_REUSED", "{refused}");
+    // The command line's keys are the same.
+    let words = [
+        "admin",
+        "credits",
+        "grant",
+        "--user",
+        text(&me, "/email"),
+        "--credits",
+        "501",
+        "--reason",
+        "Spring",
+        "--key",
+        "spring",
+    ];
+    assert!(!world.run_beside(&words).await.status.success());
+
+    let adjust = |credits: i64, key: &str| json!({"user": me["id"], "credits": credits, "reason": "Booked twice", "idempotencyKey": key});
+    let all = -(before + 501);
+    let refused = one(&client, ADJUST, adjust(all, "all")).await;
+    assert_eq!(refused["code"], "INSUFFICIENT_CREDITS", "{refused}");
+    let less = one(&client, ADJUST, adjust(-20, "less")).await;
+    assert_eq!(less["credits"]["available"], before + 480, "{less}");
+    for (field, bad) in [
+        ("credits", json!({"user": me["id"], "credits": 0})),
+        (
+            "reason",
+            json!({"user": me["id"], "credits": 5, "reason": " "}),
+        ),
+        ("user", json!({"user": "nobody@example.com", "credits": 5})),
+        (
+            "expiresAt",
+            json!({"user": me["id"], "credits": 5, "expiresAt": "2020-01-01T00:00:00Z"}),
+        ),
+    ] {
+        let mut input = json!({"reason": "x", "idempotencyKey": "bad"});
+        for (name, value) in bad.as_object().expect("fields") {
+            input[name] = value.clone();
+        }
+        let refused = one(&client, GRANT, input).await;
+        assert_eq!(refused["path"], json!([field]), "{refused}");
+    }
+    let lines = "{ creditLedger(first: 2) { nodes { kind amount reason } } }";
+    let lines = client.ask(lines, json!({})).await;
+    let wanted = json!([
+        {"kind": "ADJUSTMENT", "amount": -20, "reason": "Booked twice"},
+        {"kind": "GRANT", "amount": 500, "reason": "Spring"},
+    ]);
+    assert_eq!(lines["creditLedger"]["nodes"], wanted);
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_call_is_settled_by_one_of_many_who_try() {
+    let world = World::start().await;
+    promote(&world).await;
+    let job = crate::lost_answers::park(&world).await;
+    let client = world.client();
+    let open = client.ask(OPEN, json!({})).await;
+    let open = list(&open, "/openAttempts")[0].clone();
+    assert_eq!(open["jobId"], job.as_str());
+    assert_eq!(
+        (&open["provider"], &open["jobStatus"]),
+        (&json!("kling"), &json!("UNCONFIRMED"))
+    );
+    let settle = |found: &str, task: Option<&str>| {
+        json!({
+            "attemptId": open["id"], "found": found, "providerTaskId": task, "reason": "Console",
+        })
+    };
+    let refused = one(&client, SETTLE, settle("NOT_CHARGED", Some("1"))).await;
+    assert_eq!(refused["path"], json!(["providerTaskId"]), "{refused}");
+    let invoice = world.vendor(Vendor::Kling).invoice();
+    let task = invoice
+        .calls
+        .iter()
+        .find_map(|call| call.task_id.clone())
+        .expect("a task");
+    world.vendor(Vendor::Kling).clear_faults();
+    let at_once = (0..6).map(|_| one(&client, SETTLE, settle("CHARGED", Some(&task))));
+    let answers = futures::future::join_all(at_once).await;
+    let (done, late): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| answer["__typename"] == "SettleAttemptSuccess");
+    assert_eq!(done.len(), 1, "{answers:?}");
+    assert!(
+        late.iter().all(|answer| answer["code"] == "CONFLICT"),
+        "{answers:?}"
+    );
+    let row = client.ended(&job, "SUCCEEDED").await;
+    assert_eq!(attempts(&row, "VIDEO"), ["kling SUCCEEDED CHARGED"]);
+    assert_eq!(world.billed(Vendor::Kling), 1);
+    assert_eq!(client.ask(OPEN, json!({})).await["openAttempts"], json!([]));
+    let missing = json!({
+        "attemptId": "att_00000000000070008000000000000000", "found": "CHARGED", "reason": "x",
+    });
+    let missing = one(&client, SETTLE, missing).await;
+    assert_eq!(
+        (&missing["code"], &missing["path"]),
+        (&json!("NOT_FOUND"), &json!(["attemptId"]))
+    );
+    world.audit().await;
+}

@@ -132,7 +132,7 @@ fn check(
     let mut before = 0;
     for (index, caption) in captions.iter().enumerate() {
         let mut add = |name: &str, why: String| {
-            problems.add(&format!("captions.{index}.{name}"), why);
+            problems.add(format!("captions.{index}.{name}"), why);
         };
         let lines = caption.text.lines().count();
         if caption.text.trim().is_empty() || caption.text.chars().count() > MAX_TEXT {

@@ -117,6 +117,10 @@ id!(
     UploadId, "upl_"
 );
 id!(
+    /// What a program of a user's signs in with.
+    ApiKeyId, "key_"
+);
+id!(
     /// Where a user's webhooks are sent.
     EndpointId, "whe_"
 );

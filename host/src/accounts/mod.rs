@@ -1,6 +1,9 @@
 //! Who is calling. Every query is scoped to its owner; the full identity (registration,
 //! sessions, keys) builds on these types.
 
+pub mod keys;
+
+use keys::ApiKey;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 
@@ -107,24 +110,36 @@ impl Service {
         Ok((user, token))
     }
 
-    /// Whose token this is.
+    /// Whose token or API key this is.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn authenticate(&self, token: &str) -> Result<Option<User>, sql::Error> {
+    pub async fn authenticate(
+        &self,
+        token: &str,
+    ) -> Result<Option<(User, Option<ApiKey>)>, sql::Error> {
         if !token.starts_with(TOKEN_PREFIX) || token.len() > 200 {
             return Ok(None);
         }
-        self.database.token_owner(&hash(token), time::now()).await
+        if token.starts_with(keys::PREFIX) {
+            let found = self.by_key(token).await?;
+            return Ok(found.map(|(user, key)| (user, Some(key))));
+        }
+        let found = self.database.token_owner(&hash(token), time::now()).await?;
+        Ok(found.map(|user| (user, None)))
     }
 }
 
 /// A fresh access token: 256 random bits behind the prefix.
 #[must_use]
 pub fn new_token() -> String {
+    random(TOKEN_PREFIX)
+}
+
+fn random(prefix: &str) -> String {
     let mut bytes = [0_u8; 32];
     rand::rng().fill_bytes(&mut bytes);
-    format!("{TOKEN_PREFIX}{}", hex::encode(bytes))
+    format!("{prefix}{}", hex::encode(bytes))
 }
 
 fn hash(token: &str) -> Vec<u8> {

@@ -1,13 +1,20 @@
 //! Who is calling, from the token that came along.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use genvid_transport::{Authenticator, Identity, Refusal};
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Caller, codes::ErrorCode};
-use crate::accounts;
+use crate::{
+    accounts::{self, keys::ApiKey},
+    time,
+};
+
+/// How long a socket that an API key has opened stays at most.
+const KEY_STAYS: Duration = Duration::from_secs(3_600);
 
 /// Decides by access tokens. Whoever sends none is anonymous and sees only what is public;
 /// whoever sends a wrong one is turned away.
@@ -28,13 +35,15 @@ impl TokenAuthenticator {
             return Ok(Identity::with_data(Caller::default()));
         };
         match self.accounts.authenticate(token).await {
-            Ok(Some(user)) => {
-                let key = user.id.to_string();
+            Ok(Some((user, key))) => {
+                let counted = user.id.to_string();
                 let caller = Caller {
                     user: Some(Arc::new(user)),
+                    key: key.as_ref().map(|key| key.id),
                 };
                 let mut identity = Identity::with_data(caller);
-                identity.key = Some(key);
+                identity.expires_at = key.map(|key| end(&key));
+                identity.key = Some(counted);
                 Ok(identity)
             }
             Ok(None) => Err(unauthenticated(
@@ -74,6 +83,13 @@ impl Authenticator for TokenAuthenticator {
         };
         self.identify(token).await
     }
+}
+
+/// When sockets and event streams of a key are closed: at its end, and after an hour at most. So a
+/// revoked key is out by then; whoever may comes back at once.
+fn end(key: &ApiKey) -> Instant {
+    let left = key.expires_at.map(|end| end.since(time::now()));
+    Instant::now() + left.unwrap_or(KEY_STAYS).min(KEY_STAYS)
 }
 
 fn header_token(parts: &Parts) -> Result<Option<&str>, Refusal> {

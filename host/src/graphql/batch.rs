@@ -438,6 +438,7 @@ impl BatchItemInput {
             max_credits: None,
             quote: None,
             place: None,
+            by: None,
         };
         match fields.problems() {
             Some(problems) => Err(Refused::invalid(&problems)),
@@ -468,6 +469,7 @@ impl GenerateVideosInput {
             idempotency_key: self.idempotency_key,
             max_credits: Fields::count(self.max_credits),
             quote,
+            by: None,
         })
     }
 }
@@ -530,7 +532,10 @@ impl BatchMutations {
     ) -> Result<GenerateVideosResult, Error> {
         let user = context::user(ctx)?;
         let begun = async {
-            let wish = input.wish()?;
+            let wish = BatchWish {
+                by: context::key(ctx),
+                ..input.wish()?
+            };
             let jobs = &context::services(ctx).jobs;
             let batch = jobs.begin_batch(user.id, wish).await?;
             let batch = jobs.get_batch(user.id, batch.id).await?.into();

@@ -89,8 +89,8 @@ codes! {
         code: transport::FORBIDDEN,
         places: [Request, Field],
         retryable: false,
-        happened: "The web page that opens the WebSocket is not allowed to; or the field is for admins.",
-        remedy: "Ask the operator to add the page's origin to the allowed ones, or to make you an admin.",
+        happened: "The web page that opens the WebSocket is not allowed to; or the field is for admins, or not for API keys.",
+        remedy: "Ask the operator to add the page's origin to the allowed ones, or to make you an admin; sign in yourself instead of with an API key.",
     }
     NotFound {
         code: "NOT_FOUND",

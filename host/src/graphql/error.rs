@@ -13,8 +13,8 @@ use super::{
     },
 };
 use crate::{
-    adapters::sql, billing::desk, jobs, payments, projects, providers::CatalogError, uploads,
-    webhooks,
+    accounts::keys, adapters::sql, billing::desk, jobs, payments, projects,
+    providers::CatalogError, uploads, webhooks,
 };
 
 fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
@@ -35,8 +35,8 @@ pub(super) fn unauthenticated() -> Error {
 }
 
 /// Whoever is signed in may not.
-pub(super) fn forbidden() -> Error {
-    coded(ErrorCode::Forbidden, "This is for admins.")
+pub(super) fn forbidden(why: &str) -> Error {
+    coded(ErrorCode::Forbidden, why)
 }
 
 /// There is no such thing for this caller.
@@ -121,6 +121,18 @@ pub(super) fn webhook(ctx: &Context<'_>, error: webhooks::Error) -> Error {
     }
 }
 
+/// An error of API keys as a field error, for queries.
+pub(super) fn key(ctx: &Context<'_>, error: keys::Error) -> Error {
+    match error {
+        keys::Error::Database(error) => database(ctx, &error),
+        keys::Error::NotFound => not_found("API key"),
+        // Only mutations can meet these, and they tell them as problems.
+        error @ (keys::Error::Invalid(_) | keys::Error::Conflict(_)) => {
+            internal(&context::request_id(ctx), &error)
+        }
+    }
+}
+
 /// An outcome of a mutation that its caller is expected to handle.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -159,6 +171,8 @@ pub(super) enum Setback {
     Payments(payments::Error),
     /// Whatever the books say.
     Billing(desk::Error),
+    /// Whatever there is to say about API keys.
+    Keys(keys::Error),
 }
 
 impl From<Refusal> for Setback {
@@ -194,6 +208,12 @@ impl From<webhooks::Error> for Setback {
 impl From<payments::Error> for Setback {
     fn from(error: payments::Error) -> Self {
         Self::Payments(error)
+    }
+}
+
+impl From<keys::Error> for Setback {
+    fn from(error: keys::Error) -> Self {
+        Self::Keys(error)
     }
 }
 
@@ -273,6 +293,12 @@ pub(super) fn settle<T: Outcome>(
                 Refusal::ProviderUnavailable(ProviderUnavailableProblem::new(words.to_owned()))
             }
             payments::Error::Database(error) => return Err(database(ctx, &error)),
+        },
+        Err(Setback::Keys(error)) => match error {
+            keys::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            keys::Error::NotFound => Refusal::NotFound(NotFoundProblem::new("API key", "apiKeyId")),
+            keys::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
+            keys::Error::Database(error) => return Err(database(ctx, &error)),
         },
         Err(Setback::Billing(error)) => match error {
             desk::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),

@@ -347,6 +347,7 @@ impl GenerateScriptInput {
             notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote: fields.optional_id("quoteId", self.quote_id),
+            by: None,
         };
         fields.finish_with(Some(wish))
     }
@@ -369,6 +370,7 @@ impl GenerateVoiceInput {
             notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote: fields.optional_id("quoteId", self.quote_id),
+            by: None,
         };
         fields.finish_with(Some(wish))
     }
@@ -411,6 +413,7 @@ impl GenerateVideoInput {
             max_credits: Fields::count(self.max_credits),
             quote,
             place: None,
+            by: None,
         })
     }
 }
@@ -438,6 +441,7 @@ impl EditCaptionsInput {
             deadline,
             webhook_url,
             notification_email: self.notification_email,
+            by: None,
         })
     }
 }
@@ -463,7 +467,11 @@ impl JobMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let accepted = async {
-            let row = services.jobs.write_script(user.id, input.wish()?).await?;
+            let wish = ScriptWish {
+                by: context::key(ctx),
+                ..input.wish()?
+            };
+            let row = services.jobs.write_script(user.id, wish).await?;
             let job = Job(Kin::alone(services, row));
             Ok(GenerateScriptSuccess { job }.into())
         };
@@ -480,7 +488,11 @@ impl JobMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let accepted = async {
-            let row = services.jobs.speak(user.id, input.wish()?).await?;
+            let wish = VoiceWish {
+                by: context::key(ctx),
+                ..input.wish()?
+            };
+            let row = services.jobs.speak(user.id, wish).await?;
             let job = Job(Kin::alone(services, row));
             Ok(GenerateVoiceSuccess { job }.into())
         };
@@ -497,7 +509,11 @@ impl JobMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let accepted = async {
-            let row = services.jobs.make_video(user.id, input.wish()?).await?;
+            let wish = VideoWish {
+                by: context::key(ctx),
+                ..input.wish()?
+            };
+            let row = services.jobs.make_video(user.id, wish).await?;
             let job = Job(Kin::alone(services, row));
             Ok(GenerateVideoSuccess { job }.into())
         };
@@ -514,7 +530,11 @@ impl JobMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let accepted = async {
-            let row = services.jobs.edit_captions(user.id, input.wish()?).await?;
+            let wish = EditWish {
+                by: context::key(ctx),
+                ..input.wish()?
+            };
+            let row = services.jobs.edit_captions(user.id, wish).await?;
             let job = Job(Kin::alone(services, row));
             Ok(EditCaptionsSuccess { job }.into())
         };

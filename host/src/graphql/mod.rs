@@ -11,6 +11,7 @@
 //! - every type, field, argument and word is described for somebody who cannot see the code.
 
 mod administration;
+mod api_key;
 pub mod auth;
 mod batch;
 mod budget;
@@ -106,6 +107,7 @@ struct Query(
     script_template::ScriptQueries,
     webhook::WebhookQueries,
     administration::AdministrationQueries,
+    api_key::ApiKeyQueries,
 );
 
 /// Everything that can be changed. Each takes one `input` and answers a union of its success
@@ -120,6 +122,7 @@ struct Mutation(
     webhook::WebhookMutations,
     payments::PaymentMutations,
     administration::AdministrationMutations,
+    api_key::ApiKeyMutations,
 );
 
 /// Everything that can be followed.

@@ -290,6 +290,7 @@ impl From<TooMany> for TooManyJobsProblem {
         } = too_many;
         let what = match scope {
             Scope::User => "jobs that are not over",
+            Scope::Key => "jobs of this API key that are not over",
             Scope::Waiting => "films in batches that wait to be begun",
         };
         Self {

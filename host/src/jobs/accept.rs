@@ -132,6 +132,7 @@ impl Service {
             webhook_url: common.webhook_url,
             notify: common.notify,
             place: common.place,
+            by: common.by,
         };
         let (accepted, events) = self.database.accept_job(new).await?;
         self.bus.publish(events);

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     adapters::sql,
-    ids::{BatchId, BatchQuoteId, JobId, ProjectId, QuoteId, UserId},
+    ids::{ApiKeyId, BatchId, BatchQuoteId, JobId, ProjectId, QuoteId, UserId},
     input::Problems,
     time::{self, Timestamp},
 };
@@ -114,6 +114,8 @@ pub struct BatchWish {
     pub max_credits: Option<u32>,
     /// The quote that all of it is to cost no more than.
     pub quote: Option<BatchQuoteId>,
+    /// The API key that asks for it.
+    pub by: Option<ApiKeyId>,
 }
 
 /// Which film of which batch, in whose hands.
@@ -257,6 +259,8 @@ pub struct NewBatch {
     pub budget: Option<i64>,
     /// Films of one owner that may wait.
     pub most_waiting: u32,
+    /// The API key that asks for it: its films count for the key.
+    pub by: Option<ApiKeyId>,
 }
 
 /// What a retry of a batch did.
@@ -288,6 +292,8 @@ pub struct Taken {
     pub wish: serde_json::Value,
     /// Was it refused before?
     pub again: bool,
+    /// The API key that asked for it.
+    pub by: Option<ApiKeyId>,
 }
 
 /// Why an item that was taken is no job.
@@ -360,6 +366,7 @@ impl Service {
             request_hash,
             budget: own.into_iter().chain(most).min(),
             most_waiting: self.settings.batch_items * MAX_BATCHES_WAITING,
+            by: wish.by,
         };
         match database.insert_batch(new).await? {
             Begun::Batch(batch) => Ok(batch),

@@ -9,7 +9,7 @@ use super::{
     service::{Error, Service},
 };
 use crate::{
-    ids::{JobId, UserId},
+    ids::{ApiKeyId, JobId, UserId},
     input::Problems,
     time::Timestamp,
 };
@@ -38,6 +38,8 @@ pub struct EditWish {
     pub webhook_url: Option<url::Url>,
     /// Where its end is told by mail.
     pub notification_email: Option<String>,
+    /// The API key that asks for it.
+    pub by: Option<ApiKeyId>,
 }
 
 impl Service {
@@ -72,6 +74,7 @@ impl Service {
         let told = Told {
             webhook_url: wish.webhook_url,
             email: wish.notification_email,
+            by: wish.by,
         };
         let common = self.common(&wish.idempotency_key, wish.deadline, told, &mut problems);
         problems.into_result().map_err(Error::Invalid)?;

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{batch::Place, input::VideoInput, service::Service};
 use crate::{
-    ids::QuoteId,
+    ids::{ApiKeyId, QuoteId},
     input::{Problems, check_receiver, is_language_tag},
     mail::Address,
     providers::Kind,
@@ -149,7 +149,11 @@ impl Service {
                 format!("must have 1 to {MAX_KEY} characters"),
             );
         }
-        let Told { webhook_url, email } = told;
+        let Told {
+            webhook_url,
+            email,
+            by,
+        } = told;
         let notify = email.and_then(|email| self.check_address(&email, problems));
         if let Some(url) = &webhook_url {
             check_receiver("webhookUrl", url, self.lenient_links, problems);
@@ -170,6 +174,7 @@ impl Service {
             max_credits: None,
             quote: None,
             place: None,
+            by,
         }
     }
 }
@@ -178,6 +183,7 @@ impl Service {
 pub(super) struct Told {
     pub(super) webhook_url: Option<Url>,
     pub(super) email: Option<String>,
+    pub(super) by: Option<ApiKeyId>,
 }
 
 /// What all wishes have in common.
@@ -189,6 +195,7 @@ pub(super) struct Common {
     pub(super) max_credits: Option<u32>,
     pub(super) quote: Option<QuoteId>,
     pub(super) place: Option<Place>,
+    pub(super) by: Option<ApiKeyId>,
 }
 
 pub(super) fn check_language(tag: &str, problems: &mut Problems) {

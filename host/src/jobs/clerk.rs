@@ -77,6 +77,7 @@ fn whole(taken: &Taken, wish: VideoWish) -> VideoWish {
         // What was refused before costs what it costs today, within the budget of its batch.
         quote: wish.quote.filter(|_| !taken.again),
         place: Some(taken.place),
+        by: taken.by,
         ..wish
     }
 }

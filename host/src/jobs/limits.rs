@@ -66,6 +66,8 @@ impl Plans {
 pub enum Scope {
     /// All of a user's.
     User,
+    /// All that an API key has asked for.
+    Key,
     /// Films of a user's batches that have no job yet.
     Waiting,
 }

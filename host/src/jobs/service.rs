@@ -183,6 +183,7 @@ impl Service {
                 Told {
                     webhook_url: wish.webhook_url,
                     email: wish.notification_email,
+                    by: wish.by,
                 },
                 &mut problems,
             )
@@ -252,6 +253,7 @@ impl Service {
                 Told {
                     webhook_url: wish.webhook_url,
                     email: wish.notification_email,
+                    by: wish.by,
                 },
                 &mut problems,
             )
@@ -347,6 +349,7 @@ impl Service {
                 Told {
                     webhook_url: wish.webhook_url,
                     email: wish.notification_email,
+                    by: wish.by,
                 },
                 &mut problems,
             )

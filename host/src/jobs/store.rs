@@ -10,7 +10,7 @@ use super::{
     model::{Attempt, Event, Failure, Job, JobKind, JobStatus, NewEvent, Step, StoredFile},
 };
 use crate::{
-    ids::{JobId, NodeId, ProjectId, StepId, UserId},
+    ids::{ApiKeyId, JobId, NodeId, ProjectId, StepId, UserId},
     mail::Address,
     time::Timestamp,
 };
@@ -40,6 +40,8 @@ pub struct NewJob {
     pub notify: Option<Address>,
     /// The place in a batch that it comes from.
     pub place: Option<Place>,
+    /// The API key that asks for it.
+    pub by: Option<ApiKeyId>,
 }
 
 /// A request with its key.

@@ -9,7 +9,7 @@ use super::{
     model::{Aspect, SubtitleMode},
 };
 use crate::{
-    ids::{ProjectId, QuoteId},
+    ids::{ApiKeyId, ProjectId, QuoteId},
     time::Timestamp,
 };
 
@@ -46,6 +46,8 @@ pub struct ScriptWish {
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
     pub quote: Option<QuoteId>,
+    /// The API key that asks for it.
+    pub by: Option<ApiKeyId>,
 }
 
 /// A text to speak.
@@ -77,6 +79,8 @@ pub struct VoiceWish {
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
     pub quote: Option<QuoteId>,
+    /// The API key that asks for it.
+    pub by: Option<ApiKeyId>,
 }
 
 /// A film to make.
@@ -125,4 +129,7 @@ pub struct VideoWish {
     /// The place in a batch that it comes from. Not part of what is asked for.
     #[serde(skip)]
     pub place: Option<Place>,
+    /// The API key that asks for it. Not part of what is asked for.
+    #[serde(skip)]
+    pub by: Option<ApiKeyId>,
 }

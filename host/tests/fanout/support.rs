@@ -120,6 +120,7 @@ impl World {
             webhook_url: None,
             notify: None,
             place: None,
+            by: None,
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");
         assert!(matches!(accepted, Accepted::Created(_)));

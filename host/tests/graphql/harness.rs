@@ -268,6 +268,7 @@ impl Bench {
             webhook_url: None,
             notify: None,
             place: None,
+            by: None,
         };
         let (accepted, events) = self.database.accept_job(new).await.expect("accepted");
         assert!(matches!(accepted, Accepted::Created(_)));
@@ -395,5 +396,6 @@ fn request(user: Option<&Arc<User>>, query: &str, variables: Value) -> Request {
         .variables(Variables::from_json(variables))
         .data(Caller {
             user: user.map(Arc::clone),
+            key: None,
         })
 }

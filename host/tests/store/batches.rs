@@ -50,6 +50,7 @@ fn film(project: ProjectId) -> Item {
         max_credits: None,
         quote: None,
         place: None,
+        by: None,
     })
 }
 
@@ -82,6 +83,7 @@ fn wanted(owner: UserId, project: ProjectId, films: usize, budget: Option<i64>) 
         request_hash: id.to_string().into_bytes(),
         budget,
         most_waiting: MANY,
+        by: None,
     }
 }
 

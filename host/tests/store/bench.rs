@@ -281,6 +281,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         webhook_url: None,
         notify: None,
         place: None,
+        by: None,
     }
 }
 

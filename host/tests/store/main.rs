@@ -18,6 +18,7 @@ mod events;
 mod fencing;
 mod holds;
 mod installing;
+mod keys;
 mod ledger;
 mod limits;
 mod mails;
@@ -119,6 +120,9 @@ contract! {
     holds::a_job_that_waits_for_a_decision_keeps_its_hold,
     holds::a_retry_holds_again,
     holds::no_attempt_goes_beyond_the_hold,
+    keys::a_key_signs_in_until_it_ends,
+    keys::of_many_at_once_so_many_keys_are_kept,
+    keys::of_many_at_once_none_passes_a_keys_limits,
     ledger::a_key_moves_credits_once,
     ledger::credits_end_at_their_time,
     ledger::many_spend_at_once,

@@ -17,6 +17,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use crate::{
     batches,
     bench::{Bench, attempt, change, file, later, project, told, with_attempt},
+    keys,
     ledger::{gift, priced},
     mails, payments,
     quotes::quote,
@@ -92,6 +93,7 @@ async fn filled() -> Bench {
         attempted(&bench, owner).await;
         mails::filled(&bench, owner).await;
         batches::filled(&bench, owner).await;
+        keys::made(&bench, owner).await;
         let quote = quote(owner);
         let scoped = bench.database.for_user(owner);
         scoped.insert_quote(&quote).await.expect("kept");
@@ -204,6 +206,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "payment_subscriptions",
         "payment_rounds",
         "quotes",
+        "api_keys",
         "batches",
         "batch_items",
         "batch_quotes",
@@ -358,7 +361,7 @@ async fn the_worker_sees_all_jobs_and_no_accounts() {
     let mut connection = connect(place, "genvid_worker").await;
     for (table, _) in tables(server, place) {
         let all = format!("SELECT count(*) FROM {table}");
-        if ["users", "access_tokens", "projects"].contains(&table.as_str()) {
+        if ["users", "access_tokens", "api_keys", "projects"].contains(&table.as_str()) {
             let refused = sqlx::query(AssertSqlSafe(all))
                 .execute(&mut connection)
                 .await;
@@ -389,6 +392,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
     for (table, for_users, for_worker) in [
         ("users", "INSERT SELECT UPDATE", ""),
         ("access_tokens", "INSERT SELECT UPDATE", ""),
+        ("api_keys", "INSERT SELECT UPDATE", ""),
         ("projects", "INSERT SELECT UPDATE", ""),
         ("jobs", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("steps", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),

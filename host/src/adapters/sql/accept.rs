@@ -15,7 +15,7 @@ use super::{
     webhooks,
 };
 use crate::{
-    ids::{ProjectId, UserId},
+    ids::{ApiKeyId, ProjectId, UserId},
     jobs::{
         model::{Event, Job, Step},
         store::{Accepted, NewJob, Request},
@@ -42,8 +42,8 @@ impl Database {
                 };
                 let inserted = query(
                     "INSERT INTO jobs (id, owner_id, project_id, kind, status, input, \
-                     idempotency_key, request_hash, deadline, created_at, batch_id, plan) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+                     idempotency_key, request_hash, deadline, created_at, batch_id, api_key_id, plan) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
                      (SELECT users.plan FROM users WHERE users.id = $2)) \
                      ON CONFLICT (owner_id, kind, idempotency_key) DO NOTHING RETURNING plan",
                 )
@@ -58,6 +58,7 @@ impl Database {
                 .bind(new.job.deadline)
                 .bind(new.job.created_at)
                 .bind(new.place.map(|place| place.batch.uuid()))
+                .bind(new.by.map(ApiKeyId::uuid))
                 .fetch_optional(&mut *connection)
                 .await?;
                 let Some(inserted) = inserted else {
@@ -102,7 +103,7 @@ impl Database {
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
                 let plan = new.plans.of(inserted.try_get("plan")?);
-                limits::admit(connection, new.job.owner, plan.in_flight).await?;
+                limits::admit(connection, new.job.owner, new.job.id, plan.in_flight).await?;
                 holds::hold(connection, new.job.owner, new.job.id, new.hold).await?;
                 mails::watch_credits(connection, new.job.owner, low).await?;
                 Ok((

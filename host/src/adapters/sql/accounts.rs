@@ -13,7 +13,7 @@ use crate::{
     time::Timestamp,
 };
 
-fn user(row: &Row) -> Result<User, Error> {
+pub(super) fn user(row: &Row) -> Result<User, Error> {
     let role: &str = row.try_get("role")?;
     Ok(User {
         id: UserId::from_uuid(rows::uuid(row, "id")?),

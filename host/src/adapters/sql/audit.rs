@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     billing::Audit,
-    ids::{BatchId, JobId, ProjectId},
+    ids::{ApiKeyId, BatchId, JobId, ProjectId},
 };
 
 /// Mismatches of one kind that are told.
@@ -25,6 +25,8 @@ enum Named {
     Project,
     /// A batch, by its identifier.
     Batch,
+    /// An API key, by its identifier.
+    Key,
 }
 
 /// Something that must not be there: what is wrong, what its rows name, and the statement that
@@ -120,6 +122,17 @@ const CHECKS: &[(&str, Named, &str)] = &[
         "SELECT scope_id AS what FROM spending LEFT JOIN jobs ON jobs.project_id = scope_id \
          LEFT JOIN credit_holds ON credit_holds.job_id = jobs.id \
          WHERE NOT EXISTS (SELECT 1 FROM batches WHERE batches.id = scope_id) \
+         AND NOT EXISTS (SELECT 1 FROM jobs AS own WHERE own.api_key_id = scope_id) \
+         GROUP BY scope_id, spending.held, spending.captured \
+         HAVING spending.held <> COALESCE(SUM(credit_holds.amount - credit_holds.captured \
+         - credit_holds.released), 0) \
+         OR spending.captured <> COALESCE(SUM(credit_holds.captured), 0)",
+    ),
+    (
+        "what counts for the API key's budget is not what its jobs hold and spent",
+        Named::Key,
+        "SELECT scope_id AS what FROM spending JOIN jobs ON jobs.api_key_id = scope_id \
+         LEFT JOIN credit_holds ON credit_holds.job_id = jobs.id \
          GROUP BY scope_id, spending.held, spending.captured \
          HAVING spending.held <> COALESCE(SUM(credit_holds.amount - credit_holds.captured \
          - credit_holds.released), 0) \
@@ -179,6 +192,14 @@ const CHECKS: &[(&str, Named, &str)] = &[
          (SELECT 1 FROM jobs WHERE jobs.id = job_id AND jobs.batch_id = batch_items.batch_id)",
     ),
     (
+        "nobody counts what the API key's jobs hold and spent",
+        Named::Key,
+        "SELECT DISTINCT jobs.api_key_id AS what FROM credit_holds \
+         JOIN jobs ON jobs.id = credit_holds.job_id WHERE jobs.api_key_id IS NOT NULL \
+         AND amount > 0 AND NOT EXISTS (SELECT 1 FROM spending \
+         WHERE spending.scope_id = jobs.api_key_id)",
+    ),
+    (
         "nobody counts what the batch's jobs hold and spent",
         Named::Batch,
         "SELECT DISTINCT jobs.batch_id AS what FROM credit_holds \
@@ -227,6 +248,7 @@ async fn audit(connection: &mut Connection) -> Result<Audit, Error> {
             let which = match named {
                 Named::Text => row.try_get("what")?,
                 Named::Project => ProjectId::from_uuid(rows::uuid(row, "what")?).to_string(),
+                Named::Key => ApiKeyId::from_uuid(rows::uuid(row, "what")?).to_string(),
                 Named::Batch => BatchId::from_uuid(rows::uuid(row, "what")?).to_string(),
                 Named::Job => JobId::from_uuid(rows::uuid(row, "what")?).to_string(),
             };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     billing::budget::{Limit, Period},
-    ids::{BatchId, BatchQuoteId, JobId, ProjectId, UserId},
+    ids::{ApiKeyId, BatchId, BatchQuoteId, JobId, ProjectId, UserId},
     jobs::{
         batch::{
             Batch, BatchItem, Begun, Counts, NewBatch, Place, Refused, Spending, Standing,
@@ -44,7 +44,8 @@ impl Database {
                 let batch = &new.batch;
                 let inserted = query(
                     "INSERT INTO batches (id, owner_id, project_id, name, idempotency_key, \
-                     request_hash, quoted, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+                     request_hash, quoted, created_at, api_key_id) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
                      ON CONFLICT (owner_id, idempotency_key) DO NOTHING",
                 )
                 .bind(batch.id.uuid())
@@ -55,6 +56,7 @@ impl Database {
                 .bind(new.request_hash.as_slice())
                 .bind(batch.quoted)
                 .bind(batch.created_at)
+                .bind(new.by.map(ApiKeyId::uuid))
                 .execute(&mut *connection)
                 .await?
                 .rows_affected();
@@ -266,7 +268,8 @@ impl Database {
                      AND chosen.position = batch_items.position) \
                      RETURNING batch_id, position, owner_id, wish, lease_epoch, asked_at, \
                      (SELECT created_at FROM batches WHERE batches.id = batch_items.batch_id) \
-                     AS created_at"
+                     AS created_at, (SELECT api_key_id FROM batches \
+                     WHERE batches.id = batch_items.batch_id) AS api_key_id"
                 )))
                 .bind(millis(lease))
                 .bind(limit)
@@ -612,5 +615,6 @@ fn taken(row: &Row) -> Result<Taken, Error> {
         owner: UserId::from_uuid(rows::uuid(row, "owner_id")?),
         wish: row.try_get::<Json>("wish")?.read("wish of an item")?,
         again: asked_at > rows::time(row, "created_at")?,
+        by: (row.try_get::<Option<Uuid>>("api_key_id")?).map(ApiKeyId::from_uuid),
     })
 }

@@ -15,6 +15,7 @@ mod events;
 mod heads;
 mod holds;
 mod jobs;
+mod keys;
 mod leases;
 mod ledger;
 mod limits;

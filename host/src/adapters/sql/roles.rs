@@ -15,7 +15,7 @@ const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webho
     mail_suppressions, mail_events, mailbox, payment_customers, batches, batch_quotes, \
     batch_retries";
 /// Tables that are not the worker's business.
-const IDENTITY: &str = "'users', 'access_tokens', 'projects'";
+const IDENTITY: &str = "'users', 'access_tokens', 'api_keys', 'projects'";
 
 /// What the server refuses, in words for the operator.
 type Verdict = Result<(), String>;

@@ -1,6 +1,6 @@
-//! What the jobs of a project, and of a batch, hold and have spent, and whether that fits its
-//! budget. Counted in the transactions that hold and settle, one row for each project and batch,
-//! so that no look at a budget reads all its jobs. Whoever writes such a row for a job has the
+//! What the jobs of a project, of a batch, and of an API key hold and have spent, and whether that
+//! fits its budget. Counted in the transactions that hold and settle, one row for each of them, so
+//! that no look at a budget reads all its jobs. Whoever writes such a row for a job has the
 //! lock of its owner's credits; `audit` proves the numbers.
 //!
 //! What a job counts for is said once, in `SCOPES`.
@@ -26,7 +26,9 @@ pub(super) const BUDGET: &str = "spending.budget, spending.period, spending.held
 const SCOPES: &str = "SELECT jobs.project_id AS scope_id, jobs.owner_id AS owner_id FROM jobs \
     WHERE jobs.id = $1 AND jobs.project_id IS NOT NULL \
     UNION ALL SELECT jobs.batch_id AS scope_id, jobs.owner_id AS owner_id FROM jobs \
-    WHERE jobs.id = $1 AND jobs.batch_id IS NOT NULL";
+    WHERE jobs.id = $1 AND jobs.batch_id IS NOT NULL \
+    UNION ALL SELECT jobs.api_key_id AS scope_id, jobs.owner_id AS owner_id FROM jobs \
+    WHERE jobs.id = $1 AND jobs.api_key_id IS NOT NULL";
 
 /// The budget of a row with its columns; nothing where there is none.
 pub(super) fn budget(row: &Row) -> Result<Option<Budget>, Error> {

@@ -21,6 +21,7 @@ mod fairness;
 mod films;
 mod inputs;
 mod installing;
+mod keys;
 mod kills;
 mod lifecycle;
 mod load;

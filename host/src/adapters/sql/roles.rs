@@ -149,7 +149,9 @@ impl Roles {
             // What is only ever added cannot be changed by mistake. Nothing is ever deleted.
             format!("REVOKE INSERT, UPDATE ON {INSTALLED} FROM {both}"),
             format!("REVOKE UPDATE ON {ADDED} FROM {both}"),
-            format!("REVOKE ALL ON users, access_tokens, projects, installation FROM {worker}"),
+            format!(
+                "REVOKE ALL ON users, access_tokens, api_keys, projects, installation FROM {worker}"
+            ),
             format!(
                 "REVOKE ALL ON callbacks, removals, chores, circuits, mail_attempts, \
                  mail_suppressions, mail_events, mailbox, payment_events, payment_rounds FROM {}",

@@ -235,6 +235,7 @@ async fn the_operations_of_the_documents_run() {
         }
         "WatchMyJobs" => json!({ "after": "ZXZ0XzA" }),
         "CreateProject" => json!({ "input": { "name": "Cup" } }),
+        "CreateApiKey" => json!({ "input": { "name": "Shop", "credits": 500 } }),
         "CreateUpload" => json!({ "input": { "contentType": "image/png", "size": 1_000 } }),
         "CompleteUpload" => json!({ "input": { "uploadId": upload } }),
         "CreateWebhookEndpoint" => json!({ "input": { "url": "https://example.com/hook" } }),

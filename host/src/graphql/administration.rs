@@ -3,6 +3,7 @@
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
 
 use super::{
+    connection::{Connection, Named, decode_cursor, encode_cursor, page_cost, page_size},
     context,
     credits::UserCredits,
     enums::{AttemptStatus, Charge, JobStatus},
@@ -118,6 +119,10 @@ pub(super) struct UnsettledAttempt {
     submitted_at: DateTime,
 }
 
+impl Named for UnsettledAttempt {
+    const NAME: &'static str = "UnsettledAttempt";
+}
+
 impl From<OpenAttempt> for UnsettledAttempt {
     fn from(open: OpenAttempt) -> Self {
         let OpenAttempt { attempt: own, job } = open;
@@ -176,17 +181,24 @@ pub(super) struct AdministrationQueries;
 
 #[Object]
 impl AdministrationQueries {
-    /// Paid calls of all users that are not settled, oldest first, at most 1,000. For admins.
-    #[graphql(complexity = "100 * child_complexity")]
+    /// Paid calls of all users that are not settled, oldest first. For admins.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn open_attempts(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Only those whose outcome is unknown.", default = true)] unconfirmed: bool,
-    ) -> Result<Vec<UnsettledAttempt>, Error> {
+        #[graphql(desc = "At most so many, 1 to 100; without it 20.")] first: Option<i32>,
+        #[graphql(desc = "Only those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<UnsettledAttempt>, Error> {
         context::admin(ctx)?;
-        let found = context::services(ctx).jobs.open_attempts(unconfirmed).await;
-        let found = found.map_err(|failed| error::job(ctx, failed))?;
-        Ok(found.into_iter().map(Into::into).collect())
+        let first = page_size(first)?;
+        let place = decode_cursor::<AttemptId>("after", after.as_deref())?;
+        let jobs = &context::services(ctx).jobs;
+        let page = jobs.open_attempts(unconfirmed, place, first).await;
+        let page = page.map_err(|failed| error::job(ctx, failed))?;
+        let entries = page.items.into_iter();
+        let entries = entries.map(|row| (encode_cursor(row.attempt.id), row.into()));
+        Ok(Connection::new(entries, after.is_some(), page.more))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    batch::{Taken, Verdict, refusal},
+    batch::{Reason, Refused, Taken, Verdict, refusal},
     service::{Error, Service},
     wish::VideoWish,
 };
@@ -49,8 +49,20 @@ impl Outbox for Clerk {
     }
 
     async fn attempt(&self, taken: Taken) -> Result<(), sql::Error> {
-        let wish = serde_json::from_value(taken.wish.clone());
-        let wish: VideoWish = wish.map_err(|source| sql::Error::decode("wish", source))?;
+        let wish = match serde_json::from_value(taken.wish.clone()) {
+            Ok(wish) => wish,
+            Err(error) => {
+                tracing::error!(batch = %taken.place.batch, %error, "a film cannot be read");
+                let words = "It was asked for in a form that this version does not read.";
+                let refused = Refused {
+                    reason: Reason::InvalidInput,
+                    message: words.to_owned(),
+                    field: None,
+                };
+                let verdict = Verdict::Refused(refused);
+                return self.database.decide_batch_item(taken.place, verdict).await;
+            }
+        };
         let made = self.jobs.make_video(taken.owner, whole(&taken, wish)).await;
         let verdict = match made {
             // The item names its job: both were written in one transaction.

@@ -5,6 +5,7 @@ use super::{
     model::{Attempt, Event, JobStatus},
     remote::Nudge,
     service::{Error, Service},
+    store::Page,
 };
 use crate::{
     ids::{AttemptId, JobId},
@@ -12,8 +13,6 @@ use crate::{
     time::{self, Timestamp},
 };
 
-/// Attempts that are listed at most.
-pub const LISTED: u32 = 1_000;
 /// Longest reason, in characters.
 pub const MAX_REASON: usize = 500;
 /// Longest name of whoever settles, in characters.
@@ -83,12 +82,18 @@ impl OpenAttempt {
 }
 
 impl Service {
-    /// Attempts of all users that are not settled, oldest first, at most [`LISTED`]. For operators.
+    /// Attempts of all users that are not settled, oldest first, behind one. For operators.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn open_attempts(&self, unconfirmed: bool) -> Result<Vec<OpenAttempt>, Error> {
-        Ok(self.database.open_attempts(unconfirmed, LISTED).await?)
+    pub async fn open_attempts(
+        &self,
+        unconfirmed: bool,
+        after: Option<AttemptId>,
+        first: u32,
+    ) -> Result<Page<OpenAttempt>, Error> {
+        let page = self.database.open_attempts(unconfirmed, after, first);
+        Ok(page.await?)
     }
 
     /// Settles an attempt whose outcome is unknown. For operators.

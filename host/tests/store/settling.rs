@@ -85,7 +85,8 @@ fn refused(settled: &Settled, word: &str) {
 
 pub(crate) async fn what_was_not_charged_is_tried_again(bench: Bench) {
     let (claimed, lost) = parked(&bench).await;
-    let open = bench.database.open_attempts(true, 10).await.expect("read");
+    let open = bench.database.open_attempts(true, None, 10).await;
+    let open = open.expect("read").items;
     assert_eq!(open.len(), 1);
     assert_eq!(
         (open[0].attempt.id, open[0].job),
@@ -130,9 +131,10 @@ pub(crate) async fn what_was_not_charged_is_tried_again(bench: Bench) {
     assert!(
         bench
             .database
-            .open_attempts(false, 10)
+            .open_attempts(false, None, 10)
             .await
             .expect("read")
+            .items
             .is_empty()
     );
     prove(&bench.database.for_worker()).await;

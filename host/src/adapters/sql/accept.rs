@@ -103,7 +103,10 @@ impl Database {
                     events::append(connection, new.job.id, new.events, new.job.created_at).await?;
                 let last_seq = events.last().map_or(0, |event| event.seq);
                 let plan = new.plans.of(inserted.try_get("plan")?);
-                limits::admit(connection, new.job.owner, new.job.id, plan.in_flight).await?;
+                limits::admit(connection, new.job.owner, plan.in_flight).await?;
+                if new.by.is_some() {
+                    limits::admit_key(connection, new.job.id).await?;
+                }
                 holds::hold(connection, new.job.owner, new.job.id, new.hold).await?;
                 mails::watch_credits(connection, new.job.owner, low).await?;
                 Ok((

@@ -104,6 +104,25 @@ impl Database {
         .await
     }
 
+    /// Gives a user another role, for requests from now on; false when there is no such user.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_role(&self, user: UserId, role: Role) -> Result<bool, Error> {
+        self.write(Scope::Identity, move |connection| {
+            Box::pin(async move {
+                let written = query("UPDATE users SET role = $2 WHERE id = $1")
+                    .bind(user.uuid())
+                    .bind(role.as_str())
+                    .execute(connection)
+                    .await?
+                    .rows_affected();
+                Ok(written > 0)
+            })
+        })
+        .await
+    }
+
     /// The plan of a user.
     ///
     /// # Errors

@@ -609,7 +609,8 @@ async fn decide(
     if let Some((owner, limit)) = again {
         // One that was parked was counted all the time.
         if let Some(limit) = limit {
-            limits::admit(connection, owner, id, limit).await?;
+            limits::admit(connection, owner, limit).await?;
+            limits::admit_key(connection, id).await?;
         }
         holds::hold_again(connection, id).await?;
     }

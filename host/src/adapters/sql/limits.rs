@@ -12,18 +12,21 @@ use crate::{
     jobs::limits::{Scope, TooMany},
 };
 
-/// Refuses when more than `limit` jobs of this user are not over, `job`, which this transaction
-/// accepted or began again, among them; or more of its API key than the key says. Its events are written: the lock of its owner's feed has
+/// Refuses when more than `limit` jobs of this user are not over, the one that this transaction
+/// accepted or began again among them. Its events are written: the lock of its owner's feed has
 /// those who would count at the same time wait for each other. What is counted is an index that
 /// has only such jobs, and of it no more than the limit; there is no stored number that could
 /// be wrong.
 pub(super) async fn admit(
     connection: &mut Connection,
     owner: UserId,
-    job: JobId,
     limit: u32,
 ) -> Result<(), Error> {
-    refuse_beyond(connection, Scope::User, owner.uuid(), limit).await?;
+    refuse_beyond(connection, Scope::User, owner.uuid(), limit).await
+}
+
+/// The same for the API key of a job, if it has one with a limit.
+pub(super) async fn admit_key(connection: &mut Connection, job: JobId) -> Result<(), Error> {
     let key = query(
         "SELECT api_keys.id, api_keys.in_flight FROM jobs \
          JOIN api_keys ON api_keys.id = jobs.api_key_id \

@@ -2,6 +2,7 @@
 //! worker that found the task after all, whoever comes first decides.
 
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use super::{
     Database, Error,
@@ -20,12 +21,13 @@ use crate::{
             Step, StepStatus,
         },
         settle::{Finding, OpenAttempt, Settled, Settlement},
+        store::Page,
     },
     time::{self, Timestamp},
 };
 
 impl Database {
-    /// Attempts that are not settled, oldest first, at most so many: all of them, or those whose
+    /// Attempts that are not settled, oldest first, behind one: all of them, or those whose
     /// outcome is unknown.
     ///
     /// # Errors
@@ -33,26 +35,26 @@ impl Database {
     pub async fn open_attempts(
         &self,
         unconfirmed: bool,
-        most: u32,
-    ) -> Result<Vec<OpenAttempt>, Error> {
+        after: Option<AttemptId>,
+        first: u32,
+    ) -> Result<Page<OpenAttempt>, Error> {
         let found = query(AssertSqlSafe(format!(
             "SELECT {ATTEMPT}, (SELECT jobs.status FROM jobs WHERE jobs.id = attempts.job_id) \
              AS job_status FROM attempts WHERE finished_at IS NULL \
-             AND (status = 'UNCONFIRMED' OR NOT $1) ORDER BY id LIMIT $2"
+             AND (status = 'UNCONFIRMED' OR NOT $1) AND id > $2 ORDER BY id LIMIT $3"
         )))
         .bind(unconfirmed)
-        .bind(most)
+        .bind(after.map_or(Uuid::nil(), AttemptId::uuid))
+        .bind(i64::from(first) + 1)
         .fetch_all(&mut self.read(Scope::Worker).await?)
         .await?;
-        found
-            .iter()
-            .map(|row| {
-                Ok(OpenAttempt {
-                    attempt: rows::attempt(row)?,
-                    job: rows::word("job status", row.try_get("job_status")?, JobStatus::parse)?,
-                })
+        let items = found.iter().map(|row| {
+            Ok(OpenAttempt {
+                attempt: rows::attempt(row)?,
+                job: rows::word("job status", row.try_get("job_status")?, JobStatus::parse)?,
             })
-            .collect()
+        });
+        Ok(Page::cut(items.collect::<Result<Vec<_>, Error>>()?, first))
     }
 
     /// Settles an attempt whose outcome is unknown and that nobody looks up at this moment.

@@ -11,12 +11,13 @@ use crate::{
     ids::AttemptId,
     jobs::{
         model::{AttemptStatus, Charge},
-        settle::{
-            Finding, LISTED, MAX_NAME, MAX_REASON, MAX_TASK, OpenAttempt, Settled, Settlement,
-        },
+        settle::{Finding, MAX_NAME, MAX_REASON, MAX_TASK, OpenAttempt, Settled, Settlement},
     },
     time,
 };
+
+/// Attempts that are listed at most.
+const LISTED: u32 = 1_000;
 
 #[derive(Args)]
 pub(super) struct Attempts {
@@ -127,8 +128,9 @@ async fn list(unconfirmed: bool, output: &Output) -> anyhow::Result<()> {
     let installer = open(&settings).await?;
     let found = installer
         .database()
-        .open_attempts(unconfirmed, LISTED)
-        .await?;
+        .open_attempts(unconfirmed, None, LISTED)
+        .await?
+        .items;
     let rows: Vec<Value> = found.iter().map(as_json).collect();
     output.show(&json!({ "attempts": rows }), || {
         if found.is_empty() {

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Output, credits::find, open};
-use crate::app;
+use crate::{accounts::Role, app};
 
 #[derive(Args)]
 pub(super) struct Users {
@@ -32,15 +32,50 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Give a user another role, or show which one they have. It holds from their next request on.
+    #[command(
+        after_help = "Example:\n  genvid admin users role --user ann@example.com --role admin"
+    )]
+    Role {
+        /// Mail address, or id (usr_…).
+        #[arg(long, value_name = "USER")]
+        user: String,
+        /// user: own projects and jobs. partner: own plugins, too. admin: everything. service: a
+        /// program of the operator's. Without it, the present one is shown.
+        #[arg(long, value_name = "ROLE", value_parser = ["user", "partner", "admin", "service"])]
+        role: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 pub(super) async fn run(Users { command }: Users) -> anyhow::Result<()> {
-    let Command::Plan { user, plan, output } = command;
+    match command {
+        Command::Plan { user, plan, output } => set_plan(&user, plan, &output).await,
+        Command::Role { user, role, output } => set_role(&user, role, &output).await,
+    }
+}
+
+async fn set_role(user: &str, role: Option<String>, output: &Output) -> anyhow::Result<()> {
+    let settings = output.settings()?;
+    let installer = open(&settings).await?;
+    let database = installer.database();
+    let mut user = find(database, user).await?;
+    if let Some(role) = role.as_deref().and_then(Role::parse) {
+        database.set_role(user.id, role).await?;
+        user.role = role;
+    }
+    let role = user.role.as_str();
+    let json = json!({ "user": user.id.to_string(), "role": role });
+    output.show(&json, || format!("{} is {role}.", user.email))
+}
+
+async fn set_plan(user: &str, plan: Option<String>, output: &Output) -> anyhow::Result<()> {
     let settings = output.settings()?;
     let plans = app::plans(&settings);
     let installer = open(&settings).await?;
     let database = installer.database();
-    let user = find(database, &user).await?;
+    let user = find(database, user).await?;
     if let Some(plan) = plan {
         anyhow::ensure!(
             plans.has(&plan),

@@ -105,11 +105,11 @@ enum Command {
     },
 }
 
-/// Where the server is, and who asks. The token is in GENVID_TOKEN, or in the file that
-/// GENVID_TOKEN_FILE names.
+/// Where the server is, and who asks.
 #[derive(Args)]
 struct Api {
-    /// Address of the server.
+    /// Address of the server. GENVID_TOKEN has the token or API key, or the file that
+    /// GENVID_TOKEN_FILE names.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
     /// JSON instead of words.

@@ -43,4 +43,5 @@ mod stops;
 mod support;
 mod tenancy;
 mod uploads;
+mod walk;
 mod webhooks;

@@ -52,7 +52,7 @@ fn door(world: &World) -> String {
     )
 }
 
-fn listen(world: &World) {
+pub(crate) fn listen(world: &World) {
     world.stripe().listen(&door(world), &[]);
 }
 
@@ -75,7 +75,7 @@ async fn checkout(client: &Client, what: Value, key: &str) -> Value {
 }
 
 /// Opens a page and pays; the page's id.
-async fn buy(world: &World, what: Value, press: Press) -> String {
+pub(crate) async fn buy(world: &World, what: Value, press: Press) -> String {
     let page = checkout(&world.client(), what, &world.key()).await;
     let id = text(&page, "/sessionId").to_owned();
     world.stripe().press(&id, press).expect("it was paid");
@@ -100,7 +100,7 @@ async fn credits(client: &Client, wanted: i64) {
 }
 
 /// Waits until everything that Stripe has told was worked off.
-async fn settled(world: &World) {
+pub(crate) async fn settled(world: &World) {
     until("every event is worked off", || async {
         let found = admin(world, &["payments", "reconcile"]).await;
         (found["open"] == 0).then_some(())

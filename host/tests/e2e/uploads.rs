@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// A real PNG of 400 by 400 pixels.
-fn png() -> Vec<u8> {
+pub(crate) fn png() -> Vec<u8> {
     let made = Command::new("ffmpeg")
         .args([
             "-v",

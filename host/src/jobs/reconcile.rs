@@ -529,3 +529,109 @@ async fn look_up(provider: &Provider, attempt: &Attempt) -> Result<Option<String
         Err(error) => Err(There::NotAsked(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::ids::{JobId, StepId};
+
+    fn attempt(status: AttemptStatus, charge: Charge, over: bool) -> Attempt {
+        let at = time::now();
+        Attempt {
+            id: AttemptId::generate(),
+            step: StepId::generate(),
+            job: JobId::generate(),
+            number: 1,
+            round: 1,
+            provider: "heygen".to_owned(),
+            plugin_version: String::new(),
+            plugin_digest: String::new(),
+            model: None,
+            status,
+            counts: true,
+            charge,
+            vendor_task: None,
+            request: Value::Null,
+            delivered: None,
+            error: None,
+            cost_micro_usd: None,
+            max_credits: 0,
+            credits: 0,
+            submitted_at: at,
+            accepted_at: None,
+            uncertain_at: None,
+            finished_at: over.then_some(at),
+        }
+    }
+
+    /// For each that may be here, what comes of all that may be there.
+    #[test]
+    fn here_and_there_are_compared() {
+        use AttemptStatus::{
+            Abandoned, Accepted, Canceled, Failed, Submitting, Succeeded, Unconfirmed,
+        };
+        use Charge::{Charged, NotCharged, Unknown};
+        use Difference::{
+            ChargedNotThere, StillRunningThere, ThereNotCharged, UnknownFound, UnknownNotThere,
+        };
+        use Verdict::{Agrees, Differs, TooEarly};
+        let there = || {
+            let task = || "task".to_owned();
+            [
+                There::Working(task()),
+                There::Has(task()),
+                There::Ended,
+                There::Nothing(true),
+                There::Nothing(false),
+            ]
+        };
+        let missing = Differs(ChargedNotThere);
+        let running = Differs(StillRunningThere);
+        let found = Differs(UnknownFound);
+        let unpaid = Differs(ThereNotCharged);
+        let under_way = [&Agrees, &Agrees, &Agrees, &missing, &TooEarly];
+        let delivered = [&running, &Agrees, &missing, &missing, &TooEarly];
+        let paid_for_nothing = [&running, &Agrees, &Agrees, &missing, &TooEarly];
+        let lost = [
+            &found,
+            &found,
+            &TooEarly,
+            &Differs(UnknownNotThere),
+            &TooEarly,
+        ];
+        let unpaid = [&running, &unpaid, &Agrees, &Agrees, &Agrees];
+        for (status, charge, over, wanted) in [
+            (Submitting, Unknown, false, under_way),
+            (Accepted, Charged, false, under_way),
+            (Succeeded, Charged, true, delivered),
+            (Failed, Charged, true, paid_for_nothing),
+            (Canceled, Charged, true, paid_for_nothing),
+            (Unconfirmed, Unknown, false, lost),
+            (Failed, NotCharged, true, unpaid),
+            (Canceled, NotCharged, true, unpaid),
+            (Abandoned, Unknown, true, unpaid),
+        ] {
+            let attempt = attempt(status, charge, over);
+            for (there, wanted) in there().into_iter().zip(wanted) {
+                let said = format!("{status:?} {charge:?} {there:?}");
+                assert_eq!(judge(&attempt, there), *wanted, "{said}");
+            }
+            let why = "it is away".to_owned();
+            let not_asked = judge(&attempt, There::NotAsked(why.clone()));
+            assert_eq!(not_asked, Verdict::NotAsked(why));
+            assert_eq!(judge(&attempt, There::NoWay), Verdict::NoWay);
+        }
+    }
+
+    #[test]
+    fn the_last_word_is_the_latest() {
+        let mut attempt = attempt(AttemptStatus::Accepted, Charge::Unknown, false);
+        assert_eq!(last_word(&attempt), attempt.submitted_at);
+        let later = attempt.submitted_at.after(Duration::from_secs(5));
+        attempt.accepted_at = Some(later);
+        attempt.uncertain_at = Some(attempt.submitted_at);
+        assert_eq!(last_word(&attempt), later);
+    }
+}

@@ -583,12 +583,13 @@ impl BatchMutations {
 
     /// Goes on with the films of a batch that have failed and may be tried again, or were refused
     /// for a reason that may have passed. All others stay as they are.
+    /// Not for API keys: what it costs would not be the key's.
     async fn retry_batch(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which batch.")] input: RetryBatchInput,
     ) -> Result<RetryBatchResult, Error> {
-        let user = context::user(ctx)?;
+        let user = context::person(ctx)?;
         let retried = async {
             let id = batch_id(&input.batch_id)?;
             let jobs = &context::services(ctx).jobs;

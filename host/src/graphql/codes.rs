@@ -132,7 +132,7 @@ codes! {
         places: [Problem, Job],
         retryable: false,
         happened: "What the project's jobs have spent and hold would pass its budget. As a problem: nothing was started; it says the `budget`, what is `spent` and `held`, and what would be `needed`. As a job's error: the budget was lowered, and the job was stopped before it bought anything more.",
-        remedy: "Raise the budget with `setProjectBudget`, wait for running jobs to give back what they do not need, or for the next month; then send the request, or retry the job.",
+        remedy: "Raise the budget, a project's with `setProjectBudget`, an API key's with `limitApiKey`; or wait for running jobs to give back what they do not need, or for the next month; then send the request, or retry the job.",
     }
     ContentRejected {
         code: "CONTENT_REJECTED",

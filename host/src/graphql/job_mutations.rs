@@ -559,13 +559,13 @@ impl JobMutations {
     }
 
     /// Goes on with a job that has failed, or whose outcome is unknown. What was paid for and
-    /// is there is not bought again.
+    /// is there is not bought again. Not for API keys: what it costs would not be the key's.
     async fn retry_job(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which job, and at what risk.")] input: RetryJobInput,
     ) -> Result<RetryJobResult, Error> {
-        let user = context::user(ctx)?;
+        let user = context::person(ctx)?;
         let services = context::services(ctx);
         let retried = async {
             let id = job_id(&input.job_id)?;

@@ -318,13 +318,14 @@ impl ProjectMutations {
 
     /// Sets the most that a project's jobs may cost, or takes that back. A job that would pass it
     /// is not accepted. When it is lowered below what jobs hold, those that come to their next
-    /// paid call are stopped, one after the other, until the others fit; nothing more is bought.
+    /// paid call are stopped, one after the other, until the others fit; nothing more is bought. Not
+    /// for API keys.
     async fn set_project_budget(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which project, and how much.")] input: SetProjectBudgetInput,
     ) -> Result<SetProjectBudgetResult, Error> {
-        let user = context::user(ctx)?;
+        let user = context::person(ctx)?;
         let set = async {
             let mut fields = Fields::default();
             let id = fields.id::<ProjectId>("projectId", &input.project_id);

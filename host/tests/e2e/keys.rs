@@ -71,7 +71,14 @@ async fn a_key_signs_in_until_it_is_revoked() {
 
     // A program cannot give itself another key, nor see them.
     let input = json!({"name": "Another"});
+    let retry = "mutation($id: ID!) { retryJob(input: {jobId: $id}) { __typename } }";
+    let again = "mutation($id: ID!) { retryBatch(input: {batchId: $id}) { __typename } }";
+    let raise = "mutation($id: ID!) { setProjectBudget(input: {projectId: $id}) { __typename } }";
     for (query, variables) in [
+        // Nor spend what is not counted for it, nor give itself more.
+        (retry, json!({"id": "job_00000000000070008000000000000000"})),
+        (again, json!({"id": "bat_00000000000070008000000000000000"})),
+        (raise, json!({"id": "prj_00000000000070008000000000000000"})),
         (CREATE, json!({"input": input})),
         (LIMIT, json!({"input": {"apiKeyId": id}})),
         (REVOKE, json!({"input": {"apiKeyId": id}})),

@@ -569,7 +569,7 @@ impl Service {
         // can be stopped, or never gets one.
         database.refuse_waiting_items(owner, id, refused).await?;
         for (_, job) in self.batch_items(owner, id, None, MAX_ITEMS).await?.items {
-            if let Some(job) = job.filter(|job| !is_over(job)) {
+            if let Some(job) = job.filter(|job| !job.status.is_final()) {
                 self.cancel(owner, job.id).await?;
             }
         }
@@ -588,13 +588,6 @@ impl Service {
         }
         problems
     }
-}
-
-fn is_over(job: &Job) -> bool {
-    matches!(
-        job.status,
-        JobStatus::Succeeded | JobStatus::Failed | JobStatus::Canceled
-    )
 }
 
 /// Did it fail before somebody asked to go on with what had failed?

@@ -122,7 +122,8 @@ const CHECKS: &[(&str, Named, &str)] = &[
         "SELECT scope_id AS what FROM spending LEFT JOIN jobs ON jobs.project_id = scope_id \
          LEFT JOIN credit_holds ON credit_holds.job_id = jobs.id \
          WHERE NOT EXISTS (SELECT 1 FROM batches WHERE batches.id = scope_id) \
-         AND NOT EXISTS (SELECT 1 FROM jobs AS own WHERE own.api_key_id = scope_id) \
+         AND scope_id NOT IN (SELECT own.api_key_id FROM jobs AS own \
+         WHERE own.api_key_id IS NOT NULL) \
          GROUP BY scope_id, spending.held, spending.captured \
          HAVING spending.held <> COALESCE(SUM(credit_holds.amount - credit_holds.captured \
          - credit_holds.released), 0) \

@@ -205,18 +205,21 @@ impl Database {
             .transpose()
     }
 
-    /// Writes down when a key was used.
+    /// Writes down when a key was used, unless it was used later.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn use_key(&self, id: ApiKeyId, now: Timestamp) -> Result<(), Error> {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
-                query("UPDATE api_keys SET last_used_at = $2 WHERE id = $1")
-                    .bind(id.uuid())
-                    .bind(now)
-                    .execute(connection)
-                    .await?;
+                query(
+                    "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 \
+                     AND (last_used_at IS NULL OR last_used_at < $2)",
+                )
+                .bind(id.uuid())
+                .bind(now)
+                .execute(connection)
+                .await?;
                 Ok(())
             })
         })

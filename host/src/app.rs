@@ -1,6 +1,7 @@
 //! Wiring: settings in, a running server out. Dull on purpose.
 
 mod blobs;
+mod identity;
 mod nodes;
 mod plugins;
 mod post;
@@ -46,10 +47,13 @@ use crate::{
     payments::{self, Cashier},
     projects,
     providers::{Catalog, Health, Rules},
-    uploads, webhooks,
+    uploads,
+    vault::{self, Vault},
+    webhooks,
     worker::{Gauge, Worker},
 };
 use blobs::Blobs;
+pub use identity::{keyring, vault};
 pub use nodes::call_nodes;
 use nodes::{Nodes, Ties};
 pub use plugins::{Keeper, folder_plugins, load_plugins, runtime, wanted};
@@ -109,6 +113,7 @@ impl App {
             tell_health,
             places,
             pace,
+            rates,
             ties,
         } = Nodes::start(&settings, &database, node)?;
         let role = settings.server.role;
@@ -196,6 +201,23 @@ impl App {
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
         let accounts = accounts::Service::new(database.clone());
+        let vault = match role.answers() {
+            true => identity::vault(&settings, &database).await?,
+            // Whoever answers nobody opens nothing.
+            false => Vault::new(&[0; vault::KEY_BYTES], &[]),
+        };
+        let keyring = identity::keyring(&settings, &database, vault, &url);
+        if role.answers() {
+            keyring.open().await?;
+        }
+        let sessions = identity::sessions(
+            &settings,
+            accounts.clone(),
+            keyring.clone(),
+            rates,
+            &url,
+            mail_settings.on,
+        )?;
         let billing = billing::Service::new(database.clone());
         let jobs = jobs::Service::new(
             database.clone(),
@@ -273,7 +295,7 @@ impl App {
         let transport = genvid_transport::Shutdown::new();
         let executor = graphql::executor(
             &graphql::Services {
-                accounts: accounts.clone(),
+                sessions: sessions.clone(),
                 billing,
                 payments: payments.clone(),
                 projects,
@@ -302,7 +324,8 @@ impl App {
         let router = if role.answers() {
             http::router(http::Parts {
                 executor,
-                accounts,
+                sessions,
+                proxies: settings.server.proxies(),
                 transport: transport_options(&settings, transport.clone())?,
                 database,
                 blobs,
@@ -321,6 +344,9 @@ impl App {
         let worker = worker.map(|worker| tokio::spawn(worker.run(stopping.clone())));
         tokio::spawn(health.keep(kept, told, stopping.clone()));
         tokio::spawn(keeper.run(installed, stopping.clone()));
+        if role.answers() {
+            tokio::spawn(keyring.keep(stopping.clone()));
+        }
         if role.works() {
             let every = Duration::from_secs(settings.billing.expire_seconds);
             tokio::spawn(billing::expire(books, every, stopping.clone()));
@@ -484,6 +510,7 @@ async fn serve(
             tracing::debug!(%error, "a connection sends in bursts");
         }
     });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router)
         .with_graceful_shutdown(async move {
             // An error means that the app is gone, which is a stop too.

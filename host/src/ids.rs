@@ -121,6 +121,10 @@ id!(
     ApiKeyId, "key_"
 );
 id!(
+    /// A place where a user is signed in.
+    SessionId, "ses_"
+);
+id!(
     /// Where a user's webhooks are sent.
     EndpointId, "whe_"
 );

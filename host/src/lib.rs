@@ -5,8 +5,10 @@
 pub mod dispatch;
 pub mod ids;
 pub mod input;
+pub mod rates;
 pub mod time;
 pub mod uploads;
+pub mod vault;
 
 pub mod adapters;
 pub mod config;

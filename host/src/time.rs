@@ -35,6 +35,13 @@ impl Timestamp {
         )
     }
 
+    /// Earlier by `duration`.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        let length = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(length))
+    }
+
     /// Time from `earlier` to here; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

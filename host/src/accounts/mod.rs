@@ -1,7 +1,11 @@
-//! Who is calling. Every query is scoped to its owner; the full identity (registration,
-//! sessions, keys) builds on these types.
+//! Who is calling: users, how they sign in, and what programs of theirs sign in with. Every query is
+//! scoped to its owner.
 
 pub mod keys;
+pub mod links;
+pub mod password;
+pub mod sessions;
+pub mod tokens;
 
 use keys::ApiKey;
 use rand::Rng;
@@ -55,8 +59,10 @@ impl Role {
 pub struct User {
     /// Its identifier.
     pub id: UserId,
-    /// Mail address.
+    /// Mail address, in small letters.
     pub email: String,
+    /// Since when it is known that the address is theirs.
+    pub verified_at: Option<Timestamp>,
     /// Shown name.
     pub name: String,
     /// What it may do.
@@ -88,11 +94,13 @@ impl Service {
         email: &str,
         token: Option<String>,
     ) -> Result<(User, String), sql::Error> {
+        let email = &sessions::fold(email);
         let user = self
             .database
             .ensure_user(User {
                 id: UserId::generate(),
-                email: email.to_owned(),
+                email: email.clone(),
+                verified_at: Some(time::now()),
                 name: email.split('@').next().unwrap_or(email).to_owned(),
                 role: Role::User,
                 created_at: time::now(),

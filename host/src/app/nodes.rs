@@ -22,6 +22,7 @@ use crate::{
         remote::{Ear, Nudge, Nudges, Reach},
     },
     providers::Places,
+    rates::Counter,
 };
 
 /// How much longer than a worker's lease a place at a vendor lasts: time for the others'
@@ -46,6 +47,8 @@ pub(super) struct Nodes {
     pub(super) places: Option<Arc<dyn Places>>,
     /// The vendors' requests per second, likewise.
     pub(super) pace: Option<Arc<dyn Pace>>,
+    /// What users may do how often, likewise.
+    pub(super) rates: Option<Arc<dyn Counter>>,
     pub(super) ties: Ties,
 }
 
@@ -113,6 +116,7 @@ impl Nodes {
             }),
             places,
             pace: redis.as_ref().map(Redis::pace),
+            rates: redis.as_ref().map(Redis::rates),
             ties: Ties {
                 redis,
                 reach,

@@ -7,7 +7,7 @@ use figment::{
     value::{Tag, Value},
 };
 
-use super::{DEFAULTS, Problem, Problems, Settings, offers};
+use super::{DEFAULTS, Problem, Problems, Settings, guards, offers};
 use crate::mail::{Address, Sender};
 
 /// Keys of `[providers.ID]` and what they hold.
@@ -76,6 +76,14 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("mail.per_second", 1, 1_000),
     ("mail.concurrency", 1, 100),
     ("mail.timeout_seconds", 1, 60),
+    ("accounts.session_days", 1, 730),
+    ("accounts.idle_days", 1, 730),
+    ("accounts.verify_minutes", 5, 10_080),
+    ("accounts.reset_minutes", 5, 1_440),
+    ("accounts.argon2_memory_kib", 64, 4_194_304),
+    ("accounts.argon2_iterations", 1, 100),
+    ("accounts.argon2_parallelism", 1, 64),
+    ("accounts.argon2_at_once", 1, 64),
     ("graphql.max_body_kib", 1, 10_240),
     ("graphql.max_depth", 1, 50),
     ("graphql.max_aliases", 0, 1_000),
@@ -168,6 +176,7 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
         "must be all, api or worker",
     );
     checker.several_nodes();
+    guards::check(&mut checker);
     checker.waits("webhooks.retry_seconds");
     checker.mail();
     offers::payments(&mut checker);
@@ -380,7 +389,7 @@ impl Checker<'_> {
     }
 
     /// Like `text`, of something that must not be shown.
-    fn secret(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
+    pub(super) fn secret(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
         if let Ok(value) = self.figment.find_value(key)
             && let Some(text) = value.as_str()
             && !good(text)
@@ -478,6 +487,19 @@ impl Checker<'_> {
         let good = |wait| whole(wait).is_some_and(|wait| (0..=LONGEST).contains(&wait));
         if !(1..=MOST).contains(&waits.len()) || !waits.iter().all(good) {
             let message = format!("must be 1 to {MOST} numbers of seconds, each 0 to {LONGEST}");
+            self.add(key, &value, message);
+        }
+    }
+
+    /// Each text of a list.
+    pub(super) fn texts(&mut self, key: &str, good: impl Fn(&str) -> bool, message: &str) {
+        const MOST: usize = 100;
+        let Ok(value) = self.figment.find_value(key) else {
+            return;
+        };
+        let entries = value.as_array().unwrap_or_default();
+        let fits = |entry: &Value| entry.as_str().is_some_and(&good);
+        if entries.len() > MOST || !entries.iter().all(fits) {
             self.add(key, &value, message);
         }
     }

@@ -2,6 +2,7 @@
 //! reads the environment.
 
 mod check;
+mod guards;
 mod offers;
 mod settings;
 
@@ -17,9 +18,9 @@ use figment::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
-    Data, Database, Development, Fairness, Graphql, Jobs, Log, LogFormat, Mail, MailDelivery,
-    Media, MediaStore, Offer, Payments, Plan, Plugins, Provider, Redis, Role, Routing, S3, Server,
-    Settings,
+    Accounts, Data, Database, Development, Fairness, Graphql, Jobs, Log, LogFormat, Mail,
+    MailDelivery, Media, MediaStore, Offer, Payments, Plan, Plugins, Provider, RateLimits, Redis,
+    Role, Routing, S3, Security, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.

@@ -38,6 +38,12 @@ pub struct Settings {
     pub webhooks: Webhooks,
     /// What users are told by mail.
     pub mail: Mail,
+    /// What is sealed with what.
+    pub security: Security,
+    /// Who signs in, and how.
+    pub accounts: Accounts,
+    /// What may be done how often.
+    pub limits: RateLimits,
     /// Limits of the API.
     pub graphql: Graphql,
     /// For development.
@@ -59,6 +65,8 @@ pub struct Server {
     pub drain_seconds: u64,
     /// What this node does.
     pub role: Role,
+    /// Whose word about addresses is believed.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// What a node does.
@@ -409,6 +417,59 @@ pub enum MailDelivery {
     Resend,
     /// Not at all.
     Off,
+}
+
+/// What is sealed with what.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Security {
+    /// Empty: from the environment, or a file.
+    pub encryption_key: SecretString,
+    /// Keys of before.
+    pub previous_encryption_keys: Vec<SecretString>,
+}
+
+/// Who signs in, and how.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Accounts {
+    /// May anybody make an account?
+    pub registration: bool,
+    /// `iss` of access tokens; empty: the public address.
+    pub issuer: String,
+    /// `aud` of access tokens.
+    pub audience: String,
+    /// Ends a session whatever happens.
+    pub session_days: u64,
+    /// Ends a session that is not refreshed.
+    pub idle_days: u64,
+    /// How long a link works that confirms an address.
+    pub verify_minutes: u64,
+    /// How long a link to a new password works.
+    pub reset_minutes: u64,
+    /// Memory of a hash.
+    pub argon2_memory_kib: u32,
+    /// Passes over it.
+    pub argon2_iterations: u32,
+    /// Lanes.
+    pub argon2_parallelism: u32,
+    /// Hashes at a time.
+    pub argon2_at_once: usize,
+}
+
+/// What may be done how often: `COUNT/TIME`, or `off`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RateLimits {
+    /// Wrong passwords.
+    pub login: String,
+    /// New accounts.
+    pub register: String,
+    /// Mails that anybody may ask for.
+    pub mail: String,
+    /// New projects.
+    pub create_project: String,
+    /// Things to make.
+    pub generate: String,
+    /// Requests with an API key.
+    pub api_key: String,
 }
 
 /// Limits of the API.

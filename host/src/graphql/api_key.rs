@@ -168,7 +168,10 @@ impl ApiKeyQueries {
         let user = context::person(ctx)?;
         let first = page_size(first)?;
         let place = decode_cursor::<ApiKeyId>("after", after.as_deref())?;
-        let page = context::services(ctx).accounts.keys(user.id, place, first);
+        let page = context::services(ctx)
+            .sessions
+            .accounts()
+            .keys(user.id, place, first);
         let page = page.await.map_err(|failed| error::key(ctx, failed))?;
         let entries = (page.items.into_iter()).map(|row| (encode_cursor(row.id), row.into()));
         Ok(Connection::new(entries, after.is_some(), page.more))
@@ -197,7 +200,8 @@ impl ApiKeyMutations {
                 limits: limits(input.max_jobs_in_flight, input.credits, input.period),
             };
             let (key, secret) = context::services(ctx)
-                .accounts
+                .sessions
+                .accounts()
                 .create_key(user.id, wish)
                 .await?;
             let api_key = key.into();
@@ -220,7 +224,8 @@ impl ApiKeyMutations {
             let id = fields.finish_with(id)?;
             let limits = limits(input.max_jobs_in_flight, input.credits, input.period);
             let key = context::services(ctx)
-                .accounts
+                .sessions
+                .accounts()
                 .limit_key(user.id, id, limits)
                 .await?;
             let api_key = key.into();
@@ -242,7 +247,8 @@ impl ApiKeyMutations {
             let id = fields.id::<ApiKeyId>("apiKeyId", &input.api_key_id);
             let id = fields.finish_with(id)?;
             let key = context::services(ctx)
-                .accounts
+                .sessions
+                .accounts()
                 .revoke_key(user.id, id)
                 .await?;
             let api_key = key.into();

@@ -7,67 +7,113 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Caller, codes::ErrorCode};
+use super::{Caller, codes::ErrorCode, context::Arrived, cookies};
 use crate::{
-    accounts::{self, keys::ApiKey},
-    time,
+    accounts::sessions::{self, Asker, Sessions},
+    http::ClientAddress,
+    time::{self, Timestamp},
 };
 
 /// How long a socket that an API key has opened stays at most.
 const KEY_STAYS: Duration = Duration::from_secs(3_600);
 
 /// Decides by access tokens. Whoever sends none is anonymous and sees only what is public;
-/// whoever sends a wrong one is turned away.
+/// whoever sends a wrong one is turned away. A browser's cookie that is wrong is no more than none:
+/// it comes along whether its page wants it or not.
 #[derive(Clone)]
 pub struct TokenAuthenticator {
-    accounts: accounts::Service,
+    sessions: Sessions,
 }
 
 impl TokenAuthenticator {
-    /// Over the accounts.
+    /// Over the sessions.
     #[must_use]
-    pub fn new(accounts: accounts::Service) -> Self {
-        Self { accounts }
+    pub fn new(sessions: Sessions) -> Self {
+        Self { sessions }
     }
 
-    async fn identify(&self, token: Option<&str>) -> Result<Identity, Refusal> {
-        let Some(token) = token else {
-            return Ok(Identity::with_data(Caller::default()));
-        };
-        match self.accounts.authenticate(token).await {
-            Ok(Some((user, key))) => {
-                let counted = user.id.to_string();
-                let caller = Caller {
-                    user: Some(Arc::new(user)),
-                    key: key.as_ref().map(|key| key.id),
-                };
-                let mut identity = Identity::with_data(caller);
-                identity.expires_at = key.map(|key| end(&key));
-                identity.key = Some(counted);
-                Ok(identity)
-            }
-            Ok(None) => Err(unauthenticated(
-                "The access token is unknown or has expired.",
-            )),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "nobody can sign in"
-                );
-                Err(Refusal::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    ErrorCode::Unavailable.as_str(),
-                    "Signing in is not possible now; try again.",
-                ))
-            }
+    async fn identify(&self, parts: &Parts, token: Option<&str>) -> Result<Identity, Refusal> {
+        let asker = asker(parts);
+        if let Some(token) = token {
+            return match self.find(token).await? {
+                Some(found) => Ok(identity(found, asker)),
+                None => Err(unauthenticated(
+                    "The access token is unknown or has expired.",
+                )),
+            };
         }
+        let jar = cookies::read(parts);
+        if let Some(access) = &jar.access
+            && let Some(found) = self.find(access).await?
+            && found.session.is_some()
+        {
+            return Ok(identity(found, asker));
+        }
+        Ok(with_arrival(Caller {
+            asker,
+            refresh_cookie: jar.refresh.map(Into::into),
+            cookie_alone: jar.alone,
+            ..Caller::default()
+        }))
     }
+
+    async fn find(&self, token: &str) -> Result<Option<sessions::Caller>, Refusal> {
+        self.sessions.authenticate(token).await.map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "nobody can sign in"
+            );
+            Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unavailable.as_str(),
+                "Signing in is not possible now; try again.",
+            )
+        })
+    }
+}
+
+fn asker(parts: &Parts) -> Asker {
+    let address = parts.extensions.get::<ClientAddress>();
+    let agent = parts.headers.get(header::USER_AGENT);
+    Asker {
+        address: address.map(|ClientAddress(address)| *address),
+        agent: agent
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+fn identity(found: sessions::Caller, asker: Asker) -> Identity {
+    let counted = found.user.id.to_string();
+    let expires_at = match &found.key {
+        Some(_) => Some(end(found.until, KEY_STAYS)),
+        None => found.until.map(|until| end(Some(until), Duration::MAX)),
+    };
+    let mut identity = with_arrival(Caller {
+        user: Some(Arc::new(found.user)),
+        key: found.key.as_ref().map(|key| key.id),
+        session: found.session,
+        asker,
+        ..Caller::default()
+    });
+    identity.expires_at = expires_at;
+    identity.key = Some(counted);
+    identity
+}
+
+/// What resolvers find of whoever calls, with the time at which each request came in.
+fn with_arrival(caller: Caller) -> Identity {
+    let mut identity = Identity::anonymous();
+    identity.data =
+        Arc::new(move |request| request.data(caller.clone()).data(Arrived(time::now())));
+    identity
 }
 
 impl Authenticator for TokenAuthenticator {
     /// `Authorization: Bearer TOKEN`.
     async fn authenticate_http(&self, parts: &Parts) -> Result<Identity, Refusal> {
-        self.identify(header_token(parts)?).await
+        self.identify(parts, header_token(parts)?).await
     }
 
     /// A payload with `authorization` (or `Authorization`): `Bearer TOKEN`, or with `token`.
@@ -81,15 +127,15 @@ impl Authenticator for TokenAuthenticator {
             Some(token) => Some(token),
             None => header_token(parts)?,
         };
-        self.identify(token).await
+        self.identify(parts, token).await
     }
 }
 
-/// When sockets and event streams of a key are closed: at its end, and after an hour at most. So a
+/// When sockets and event streams are closed: when what signed in is over, and after `most`. So a
 /// revoked key is out by then; whoever may comes back at once.
-fn end(key: &ApiKey) -> Instant {
-    let left = key.expires_at.map(|end| end.since(time::now()));
-    Instant::now() + left.unwrap_or(KEY_STAYS).min(KEY_STAYS)
+fn end(until: Option<Timestamp>, most: Duration) -> Instant {
+    let left = until.map(|until| until.since(time::now()));
+    Instant::now() + left.unwrap_or(most).min(most)
 }
 
 fn header_token(parts: &Parts) -> Result<Option<&str>, Refusal> {

@@ -11,8 +11,8 @@ use super::{
     fields::{Fields, argument},
     job::Job,
     problems::{
-        IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem, TooManyJobsProblem,
-        outcome,
+        IdempotencyKeyReusedProblem, InvalidInputProblem, NotFoundProblem, RateLimitedProblem,
+        TooManyJobsProblem, outcome,
     },
     quote::Quote,
     scalars::{DateTime, Json, Url},
@@ -25,6 +25,7 @@ use crate::{
         model,
         wish::VideoWish,
     },
+    rates::Act,
 };
 
 /// Why an item of a batch has no job.
@@ -357,6 +358,7 @@ outcome!(
             | InvalidInput(InvalidInputProblem)
             | NotFound(NotFoundProblem)
             | IdempotencyKeyReused(IdempotencyKeyReusedProblem)
+            | RateLimited(RateLimitedProblem)
             | TooManyJobs(TooManyJobsProblem)
 );
 
@@ -541,7 +543,8 @@ impl BatchMutations {
             let batch = jobs.get_batch(user.id, batch.id).await?.into();
             Ok(GenerateVideosSuccess { batch }.into())
         };
-        settle(ctx, begun.await)
+        let begun = context::counted(ctx, Act::Generate, begun).await;
+        settle(ctx, begun)
     }
 
     /// Says what many films may cost together. Starts and spends nothing.

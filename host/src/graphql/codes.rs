@@ -80,10 +80,10 @@ macro_rules! codes {
 codes! {
     Unauthenticated {
         code: "UNAUTHENTICATED",
-        places: [Request, Field],
+        places: [Request, Field, Problem],
         retryable: false,
-        happened: "The request carries no access token, or one that is unknown or has expired.",
-        remedy: "Send `Authorization: Bearer TOKEN`; on a WebSocket, put it into the payload of `connection_init`.",
+        happened: "The request carries no access token, or one that is unknown or has expired. As a problem: the address or the password is wrong, or a refresh token or a link is used up.",
+        remedy: "Sign in with `login`, or get the next token with `refreshSession`. Send `Authorization: Bearer TOKEN`; on a WebSocket, put it into the payload of `connection_init`.",
     }
     Forbidden {
         code: transport::FORBIDDEN,
@@ -269,16 +269,16 @@ codes! {
     }
     RateLimited {
         code: transport::RATE_LIMITED,
-        places: [Request, Problem],
+        places: [Request, Field, Problem],
         retryable: true,
-        happened: "The caller holds its maximum of open event streams; or, as a problem, has as many jobs under way as their plan allows: it says how many are `inFlight`, and the `limit`. Nothing was started.",
-        remedy: "End some streams first, or follow all jobs with one `myJobEvents`. Wait until a job is over, or cancel one, and send the request again with the same key.",
+        happened: "The caller does something too often (wrong passwords, new accounts, new projects, things to make, requests with an API key): `retryAfterMs` says when it may be done again; over HTTP the status is 429, with `Retry-After` and the `RateLimit` fields. Or the caller holds its maximum of open event streams; or has as many jobs under way as their plan allows: the problem says how many are `inFlight`, and the `limit`. Nothing was started.",
+        remedy: "Wait for the time that is told. End some streams first, or follow all jobs with one `myJobEvents`. Wait until a job is over, or cancel one, and send the request again with the same key.",
     }
     Unavailable {
         code: transport::UNAVAILABLE,
-        places: [Request],
+        places: [Request, Field],
         retryable: true,
-        happened: "The server is stopping, or holds its maximum of connections, or cannot reach its database.",
+        happened: "The server is stopping, or holds its maximum of connections, or cannot reach its database, or has too many passwords to check.",
         remedy: "Try again after a short wait; subscriptions go on with `after`.",
     }
     Internal {

@@ -4,11 +4,17 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Error};
 use genvid_transport::RequestId;
+use http::header::RETRY_AFTER;
 
-use super::{Services, error};
+use super::{
+    Services,
+    error::{self, Setback},
+};
 use crate::{
-    accounts::{Role, User},
-    ids::ApiKeyId,
+    accounts::{Role, User, sessions::Asker},
+    ids::{ApiKeyId, SessionId},
+    rates::{Act, Refused, Standing, Subject},
+    time::Timestamp,
 };
 
 /// Who is calling.
@@ -18,7 +24,19 @@ pub struct Caller {
     pub user: Option<Arc<User>>,
     /// The API key that signed in, if it was one.
     pub key: Option<ApiKeyId>,
+    /// The session, if a token or a cookie of one came along.
+    pub session: Option<SessionId>,
+    /// From where.
+    pub asker: Asker,
+    /// The cookie that keeps a browser's session.
+    pub refresh_cookie: Option<Arc<str>>,
+    /// A cookie came without what shows that a page of ours sent it.
+    pub cookie_alone: bool,
 }
+
+/// When a request came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived(pub(super) Timestamp);
 
 /// Who is calling, if anybody is signed in.
 pub(super) fn caller(ctx: &Context<'_>) -> Option<Arc<User>> {
@@ -31,7 +49,79 @@ pub(super) fn caller(ctx: &Context<'_>) -> Option<Arc<User>> {
 /// # Errors
 /// `UNAUTHENTICATED` when nobody is signed in.
 pub(super) fn user(ctx: &Context<'_>) -> Result<Arc<User>, Error> {
-    caller(ctx).ok_or_else(error::unauthenticated)
+    caller(ctx).ok_or_else(|| match whoever(ctx).cookie_alone {
+        true => error::cookie_alone(),
+        false => error::unauthenticated(),
+    })
+}
+
+/// What is known of whoever is calling, signed in or not.
+pub(super) fn whoever(ctx: &Context<'_>) -> Caller {
+    ctx.data_opt::<Caller>().cloned().unwrap_or_default()
+}
+
+/// Does something that whoever is signed in may do only so often. What comes to nothing is not
+/// counted, nor what the local user's token of development does.
+///
+/// # Errors
+/// When it was done too often; and those of `work`.
+pub(super) async fn counted<T>(
+    ctx: &Context<'_>,
+    act: Act,
+    work: impl Future<Output = Result<T, Setback>> + Send,
+) -> Result<T, Setback> {
+    let caller = whoever(ctx);
+    let Some(user) = caller
+        .user
+        .filter(|_| caller.session.is_some() || caller.key.is_some())
+    else {
+        return work.await;
+    };
+    let subject = Subject::new("user", &user.id.to_string());
+    let rates = services(ctx).sessions.rates();
+    let admission = rates.take(act, &[subject]).await.inspect_err(|refused| {
+        if let Refused::TooOften(standing) = refused {
+            tell(ctx, Some(*standing), true);
+        }
+    })?;
+    tell(ctx, admission.standing, false);
+    let done = work.await;
+    if done.is_err() {
+        rates.give_back(admission).await;
+    }
+    done
+}
+
+/// Says in headers how near the caller is to a limit (draft-ietf-httpapi-ratelimit-headers), and
+/// when to come back.
+pub(super) fn tell(ctx: &Context<'_>, standing: Option<Standing>, refused: bool) {
+    for (name, value) in standing
+        .into_iter()
+        .flat_map(|standing| headers(&standing, refused))
+    {
+        ctx.insert_http_header(name, value);
+    }
+}
+
+/// The headers of a limit.
+pub(super) fn headers(standing: &Standing, refused: bool) -> Vec<(&'static str, String)> {
+    let name = standing.act.as_str().replace('_', "-");
+    let reset = standing.reset.as_secs() + u64::from(standing.reset.subsec_nanos() > 0);
+    let (count, window) = (standing.limit.count, standing.limit.window.as_secs());
+    let mut headers = vec![
+        (
+            "ratelimit-policy",
+            format!("\"{name}\";q={count};w={window}"),
+        ),
+        (
+            "ratelimit",
+            format!("\"{name}\";r={};t={reset}", standing.left),
+        ),
+    ];
+    if refused {
+        headers.push((RETRY_AFTER.as_str(), reset.max(1).to_string()));
+    }
+    headers
 }
 
 /// The API key that signed in, if it was one.

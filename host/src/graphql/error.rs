@@ -9,12 +9,16 @@ use super::{
     problems::{
         BudgetExceededProblem, ConflictProblem, IdempotencyKeyReusedProblem,
         InsufficientCreditsProblem, InvalidInputProblem, NotFoundProblem, Outcome,
-        ProviderUnavailableProblem, TooManyJobsProblem,
+        ProviderUnavailableProblem, RateLimitedProblem, TooManyJobsProblem, UnauthenticatedProblem,
     },
 };
 use crate::{
-    accounts::keys, adapters::sql, billing::desk, jobs, payments, projects,
-    providers::CatalogError, uploads, webhooks,
+    accounts::{keys, sessions},
+    adapters::sql,
+    billing::desk,
+    jobs, payments, projects,
+    providers::CatalogError,
+    rates, uploads, webhooks,
 };
 
 fn coded(code: ErrorCode, message: impl Into<String>) -> Error {
@@ -32,6 +36,31 @@ pub(super) fn unauthenticated() -> Error {
         ErrorCode::Unauthenticated,
         "Sign in first: send a valid access token.",
     )
+}
+
+/// A browser's cookie came without the header that goes with it.
+pub(super) fn cookie_alone() -> Error {
+    coded(
+        ErrorCode::Unauthenticated,
+        format!(
+            "The session's cookie counts only together with the header {}: 1.",
+            super::cookies::CSRF_HEADER
+        ),
+    )
+}
+
+/// Nobody can say whether this may be done, or there is too much to do.
+fn unavailable(why: &str) -> Error {
+    coded(ErrorCode::Unavailable, why)
+}
+
+/// It was done too often.
+fn too_often(problem: &RateLimitedProblem) -> Error {
+    let mut error = coded(ErrorCode::RateLimited, problem.message.clone());
+    if let Some(extensions) = &mut error.extensions {
+        extensions.set("retryAfterMs", problem.retry_after_ms);
+    }
+    error
 }
 
 /// Whoever is signed in may not.
@@ -152,6 +181,10 @@ pub(super) enum Refusal {
     TooManyJobs(TooManyJobsProblem),
     /// The project may not cost so much.
     BudgetExceeded(BudgetExceededProblem),
+    /// Whoever it is has not shown who they are.
+    Unauthenticated(UnauthenticatedProblem),
+    /// The caller does it too often.
+    RateLimited(RateLimitedProblem),
 }
 
 /// What keeps a mutation from its success.
@@ -173,6 +206,22 @@ pub(super) enum Setback {
     Billing(desk::Error),
     /// Whatever there is to say about API keys.
     Keys(keys::Error),
+    /// Whatever there is to say about accounts and sessions.
+    Accounts(sessions::Error),
+    /// What is limited.
+    Rates(rates::Refused),
+}
+
+impl From<sessions::Error> for Setback {
+    fn from(error: sessions::Error) -> Self {
+        Self::Accounts(error)
+    }
+}
+
+impl From<rates::Refused> for Setback {
+    fn from(refused: rates::Refused) -> Self {
+        Self::Rates(refused)
+    }
 }
 
 impl From<Refusal> for Setback {
@@ -300,6 +349,28 @@ pub(super) fn settle<T: Outcome>(
             keys::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
             keys::Error::Database(error) => return Err(database(ctx, &error)),
         },
+        Err(Setback::Rates(refused)) => limited(refused)?,
+        Err(Setback::Accounts(error)) => match error {
+            sessions::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            sessions::Error::Wrong(why) => {
+                Refusal::Unauthenticated(UnauthenticatedProblem::new(why))
+            }
+            sessions::Error::Refused(refused) => {
+                if let rates::Refused::TooOften(standing) = &refused {
+                    context::tell(ctx, Some(*standing), true);
+                }
+                limited(refused)?
+            }
+            sessions::Error::NotFound => {
+                Refusal::NotFound(NotFoundProblem::new("session", "sessionId"))
+            }
+            sessions::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
+            error @ sessions::Error::Busy => return Err(unavailable(&error.to_string())),
+            error @ sessions::Error::Failed(_) => {
+                return Err(internal(&context::request_id(ctx), &error));
+            }
+            sessions::Error::Database(error) => return Err(database(ctx, &error)),
+        },
         Err(Setback::Billing(error)) => match error {
             desk::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
             desk::Error::NotFound => Refusal::NotFound(NotFoundProblem::new("user", "user")),
@@ -311,6 +382,40 @@ pub(super) fn settle<T: Outcome>(
         },
     };
     T::refused(refusal)
+}
+
+fn limited(refused: rates::Refused) -> Result<Refusal, Error> {
+    match refused {
+        rates::Refused::TooOften(_) => Ok(Refusal::RateLimited((&refused).into())),
+        rates::Refused::NobodyCounts => Err(unavailable(
+            "This is not possible now; try again in a few seconds.",
+        )),
+    }
+}
+
+/// An error of accounts as a field error, for mutations that answer yes or no.
+pub(super) fn account(ctx: &Context<'_>, error: sessions::Error) -> Error {
+    struct Never;
+    impl Outcome for Never {
+        fn refused(refusal: Refusal) -> Result<Self, Error> {
+            Err(refusal.into_error())
+        }
+    }
+    match settle::<Never>(ctx, Err(Setback::Accounts(error))) {
+        Ok(Never) => internal(
+            &context::request_id(ctx),
+            &std::io::Error::other("a refusal was a success"),
+        ),
+        Err(error) => error,
+    }
+}
+
+/// More requests with an API key than it may have.
+pub(super) fn key_too_often(refused: rates::Refused) -> Error {
+    match limited(refused) {
+        Ok(refusal) => refusal.into_error(),
+        Err(error) => error,
+    }
 }
 
 impl Refusal {
@@ -327,6 +432,8 @@ impl Refusal {
             Self::InsufficientCredits(problem) => (ErrorCode::InsufficientCredits, problem.message),
             Self::TooManyJobs(problem) => (ErrorCode::RateLimited, problem.message),
             Self::BudgetExceeded(problem) => (ErrorCode::BudgetExceeded, problem.message),
+            Self::Unauthenticated(problem) => (ErrorCode::Unauthenticated, problem.message),
+            Self::RateLimited(problem) => return too_often(&problem),
         };
         coded(code, message)
     }

@@ -12,7 +12,7 @@ use super::{
     problems::{
         BudgetExceededProblem, ConflictProblem, IdempotencyKeyReusedProblem,
         InsufficientCreditsProblem, InvalidInputProblem, NotFoundProblem,
-        ProviderUnavailableProblem, TooManyJobsProblem, outcome,
+        ProviderUnavailableProblem, RateLimitedProblem, TooManyJobsProblem, outcome,
     },
     scalars::{DateTime, Json, Url},
 };
@@ -24,6 +24,7 @@ use crate::{
         model,
         wish::{ScriptWish, VideoWish, VoiceWish},
     },
+    rates::Act,
 };
 
 /// A script to write. It needs a project, a brief, or both.
@@ -270,6 +271,7 @@ outcome!(
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
+            | RateLimited(RateLimitedProblem)
             | BudgetExceeded(BudgetExceededProblem)
 );
 
@@ -283,6 +285,7 @@ outcome!(
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
+            | RateLimited(RateLimitedProblem)
             | BudgetExceeded(BudgetExceededProblem)
 );
 
@@ -296,6 +299,7 @@ outcome!(
             | ProviderUnavailable(ProviderUnavailableProblem)
             | InsufficientCredits(InsufficientCreditsProblem)
             | TooManyJobs(TooManyJobsProblem)
+            | RateLimited(RateLimitedProblem)
             | BudgetExceeded(BudgetExceededProblem)
 );
 
@@ -475,7 +479,8 @@ impl JobMutations {
             let job = Job(Kin::alone(services, row));
             Ok(GenerateScriptSuccess { job }.into())
         };
-        settle(ctx, accepted.await)
+        let accepted = context::counted(ctx, Act::Generate, accepted).await;
+        settle(ctx, accepted)
     }
 
     /// Accepts a job that speaks a text. Once this answers, the job survives any failure of
@@ -496,7 +501,8 @@ impl JobMutations {
             let job = Job(Kin::alone(services, row));
             Ok(GenerateVoiceSuccess { job }.into())
         };
-        settle(ctx, accepted.await)
+        let accepted = context::counted(ctx, Act::Generate, accepted).await;
+        settle(ctx, accepted)
     }
 
     /// Accepts a job that makes a video: script, voice, film, composition, thumbnail. Once
@@ -517,7 +523,8 @@ impl JobMutations {
             let job = Job(Kin::alone(services, row));
             Ok(GenerateVideoSuccess { job }.into())
         };
-        settle(ctx, accepted.await)
+        let accepted = context::counted(ctx, Act::Generate, accepted).await;
+        settle(ctx, accepted)
     }
 
     /// Shows other captions in a film that is there, in a new job: no provider is asked, and it

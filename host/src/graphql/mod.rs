@@ -10,6 +10,7 @@
 //! - every list has a page size, a greatest one, and a cost in proportion;
 //! - every type, field, argument and word is described for somebody who cannot see the code.
 
+mod account;
 mod administration;
 mod api_key;
 pub mod auth;
@@ -19,6 +20,7 @@ mod catalog;
 pub mod codes;
 mod connection;
 mod context;
+mod cookies;
 mod credits;
 mod enums;
 mod error;
@@ -40,20 +42,23 @@ mod upload;
 mod user;
 mod webhook;
 
-use std::sync::Arc;
+use std::{any::TypeId, sync::Arc};
 
 use async_graphql::{
-    Data, MergedObject, MergedSubscription, SDLExportOptions, SchemaBuilder, ValidationMode,
+    Data, MergedObject, MergedSubscription, Pos, SDLExportOptions, SchemaBuilder, ValidationMode,
 };
 
 pub use async_graphql::{Executor, Request, Response, Variables};
 pub use context::Caller;
-use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use genvid_transport::Prevalidated;
+use http::HeaderName;
 
 use crate::{
-    accounts, billing, jobs, media, payments as money, projects,
+    accounts::sessions::Sessions,
+    billing, jobs, media, payments as money, projects,
     providers::{Catalog, Health, Registry},
+    rates::{Act, Rates, Refused, Subject},
     uploads, webhooks,
 };
 
@@ -61,7 +66,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Services {
     /// Who is calling.
-    pub accounts: accounts::Service,
+    pub sessions: Sessions,
     /// Credits.
     pub billing: billing::Service,
     /// Buying them.
@@ -108,6 +113,7 @@ struct Query(
     webhook::WebhookQueries,
     administration::AdministrationQueries,
     api_key::ApiKeyQueries,
+    account::AccountQueries,
 );
 
 /// Everything that can be changed. Each takes one `input` and answers a union of its success
@@ -123,6 +129,7 @@ struct Mutation(
     payments::PaymentMutations,
     administration::AdministrationMutations,
     api_key::ApiKeyMutations,
+    account::AccountMutations,
 );
 
 /// Everything that can be followed.
@@ -136,11 +143,37 @@ type Inner = async_graphql::Schema<Query, Mutation, Subscription>;
 /// A request carries who is calling as `Request::data(Caller)`; without it nobody is signed
 /// in.
 #[derive(Clone)]
-pub struct Schema(Inner);
+pub struct Schema {
+    inner: Inner,
+    rates: Rates,
+}
+
+impl Schema {
+    /// Counts a request with an API key, whichever door it came through.
+    async fn refuse(&self, request: &Request) -> Option<Response> {
+        let caller = request.data.get(&TypeId::of::<Caller>())?;
+        let key = caller.downcast_ref::<Caller>()?.key?;
+        let subject = Subject::new("key", &key.to_string());
+        let refused = self.rates.take(Act::ApiKey, &[subject]).await.err()?;
+        let error = error::key_too_often(refused).into_server_error(Pos::default());
+        let mut response = Response::from_errors(vec![error]);
+        if let Refused::TooOften(standing) = refused {
+            for (name, value) in context::headers(&standing, true) {
+                if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value.parse()) {
+                    response.http_headers.insert(name, value);
+                }
+            }
+        }
+        Some(response)
+    }
+}
 
 impl Executor for Schema {
     async fn execute(&self, request: Request) -> Response {
-        self.0.execute(request).await
+        match self.refuse(&request).await {
+            Some(refused) => refused,
+            None => self.inner.execute(request).await,
+        }
     }
 
     fn execute_stream(
@@ -148,7 +181,14 @@ impl Executor for Schema {
         request: Request,
         session_data: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
-        Executor::execute_stream(&self.0, request, session_data)
+        let this = self.clone();
+        let running = async move {
+            match this.refuse(&request).await {
+                Some(refused) => futures::stream::once(async { refused }).boxed(),
+                None => Executor::execute_stream(&this.inner, request, session_data),
+            }
+        };
+        running.flatten_stream().boxed()
     }
 }
 
@@ -166,6 +206,7 @@ pub fn schema(services: Services, limits: Limits) -> Schema {
 }
 
 fn build(services: Services, limits: Limits, mode: ValidationMode) -> Schema {
+    let rates = services.sessions.rates().clone();
     let mut builder = builder()
         .validation_mode(mode)
         .data(services)
@@ -174,7 +215,10 @@ fn build(services: Services, limits: Limits, mode: ValidationMode) -> Schema {
     if !limits.introspection {
         builder = builder.disable_introspection();
     }
-    Schema(builder.finish())
+    Schema {
+        inner: builder.finish(),
+        rates,
+    }
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {

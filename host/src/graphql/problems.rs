@@ -6,6 +6,7 @@ use crate::{
     billing::{Shortage, budget::Overrun},
     input::Problems,
     jobs::limits::{Scope, TooMany},
+    rates::Refused,
 };
 
 /// Most field problems in one answer; a person reads the first few.
@@ -27,10 +28,12 @@ pub(super) enum ProblemCode {
     ProviderUnavailable,
     /// The caller has fewer credits than it may cost.
     InsufficientCredits,
-    /// The caller has as many jobs under way as they may.
+    /// The caller has as many jobs under way as they may, or does this too often.
     RateLimited,
     /// It would pass the budget of the project, or of the batch.
     BudgetExceeded,
+    /// The password, or the token, is not the right one.
+    Unauthenticated,
 }
 
 /// Why a mutation did nothing. Select it with `... on Problem` to handle every kind at once,
@@ -62,6 +65,8 @@ pub(super) enum Problem {
     InsufficientCredits(InsufficientCreditsProblem),
     TooManyJobs(TooManyJobsProblem),
     BudgetExceeded(BudgetExceededProblem),
+    Unauthenticated(UnauthenticatedProblem),
+    RateLimited(RateLimitedProblem),
 }
 
 /// One field that cannot be taken.
@@ -299,6 +304,57 @@ impl From<TooMany> for TooManyJobsProblem {
             path: None,
             limit,
             in_flight,
+        }
+    }
+}
+
+/// The password is wrong, or the account, or the token: which of them is not told. Nothing was
+/// changed.
+#[derive(Debug, SimpleObject)]
+pub(super) struct UnauthenticatedProblem {
+    /// Always `UNAUTHENTICATED`.
+    pub(super) code: ProblemCode,
+    /// What to do.
+    pub(super) message: String,
+    /// Always null: which field is wrong is not told.
+    pub(super) path: Option<Vec<String>>,
+}
+
+impl UnauthenticatedProblem {
+    pub(super) fn new(message: &str) -> Self {
+        Self {
+            code: ProblemCode::Unauthenticated,
+            message: message.to_owned(),
+            path: None,
+        }
+    }
+}
+
+/// The caller does this too often. Nothing was changed or started. Over HTTP the answer has the
+/// status 429, `Retry-After` and the `RateLimit` fields.
+#[derive(Debug, SimpleObject)]
+pub(super) struct RateLimitedProblem {
+    /// Always `RATE_LIMITED`.
+    pub(super) code: ProblemCode,
+    /// What the limit is.
+    pub(super) message: String,
+    /// Always null: it is no field of the input.
+    pub(super) path: Option<Vec<String>>,
+    /// After so many milliseconds it may be done again.
+    pub(super) retry_after_ms: i64,
+}
+
+impl From<&Refused> for RateLimitedProblem {
+    fn from(refused: &Refused) -> Self {
+        let wait = match refused {
+            Refused::TooOften(standing) => standing.reset.as_millis(),
+            Refused::NobodyCounts => 1_000,
+        };
+        Self {
+            code: ProblemCode::RateLimited,
+            message: refused.to_string(),
+            path: None,
+            retry_after_ms: i64::try_from(wait).unwrap_or(i64::MAX),
         }
     }
 }

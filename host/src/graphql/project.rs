@@ -10,13 +10,14 @@ use super::{
     context,
     error::{self, Refusal, Setback, settle},
     fields::{self, Fields},
-    problems::{InvalidInputProblem, NotFoundProblem, outcome},
+    problems::{InvalidInputProblem, NotFoundProblem, RateLimitedProblem, outcome},
     scalars::{DateTime, Url},
 };
 use crate::{
     billing::budget::Limit,
     ids::ProjectId,
     projects::{self, Draft},
+    rates::Act,
     uploads,
 };
 
@@ -211,6 +212,7 @@ pub(super) struct DeleteProjectSuccess {
 outcome!(
     /// What became of `createProject`.
     CreateProjectResult = CreateProjectSuccess | InvalidInput(InvalidInputProblem)
+        | RateLimited(RateLimitedProblem)
 );
 
 outcome!(
@@ -293,7 +295,8 @@ impl ProjectMutations {
             let project = Project(Arc::new(row));
             Ok(CreateProjectSuccess { project }.into())
         };
-        settle(ctx, created.await)
+        let created = context::counted(ctx, Act::CreateProject, created).await;
+        settle(ctx, created)
     }
 
     /// Changes a project's words and pictures. Jobs that were accepted before keep the old

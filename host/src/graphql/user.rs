@@ -29,6 +29,11 @@ impl User {
         &self.0.email
     }
 
+    /// Is it known that the address is the user's?
+    async fn email_verified(&self) -> bool {
+        self.0.verified_at.is_some()
+    }
+
     /// The name that is shown.
     async fn name(&self) -> &str {
         &self.0.name

@@ -21,7 +21,7 @@ use crate::{
 /// Largest body of the vendor's webhooks, and of forms.
 const MAX_BODY: usize = 256 * 1_024;
 /// What pages of ours may do: nothing but send their form to this server.
-const PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
+pub(super) const PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
     base-uri 'none'; frame-ancestors 'none'";
 /// What the list of kept mails may do: show a mail in a frame.
 const LIST: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; \
@@ -301,7 +301,12 @@ fn button(status: StatusCode, words: &str, label: &str, language: Language) -> R
     page(status, PAGE, language, &body)
 }
 
-fn page(status: StatusCode, policy: &'static str, language: Language, body: &str) -> Response {
+pub(super) fn page(
+    status: StatusCode,
+    policy: &'static str,
+    language: Language,
+    body: &str,
+) -> Response {
     let code = match language {
         Language::English => "en",
         Language::Chinese => "zh-CN",

@@ -1,5 +1,7 @@
 //! Doors other than GraphQL: media, callbacks of vendors, links in mails, health.
 
+mod account;
+mod client;
 mod health;
 mod hooks;
 mod intake;
@@ -16,15 +18,17 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
+pub use client::ClientAddress;
 use dashmap::DashSet;
 use genvid_media::{BlobStore, Key};
 use genvid_transport::Prevalidated;
 pub use health::Health;
+use ipnet::IpNet;
 pub use mail::PostOffice;
 
 use crate::{
-    accounts, adapters::sql::Database, graphql, jobs::remote::Nudges, media::Links, payments,
-    providers::Registry,
+    accounts::sessions::Sessions, adapters::sql::Database, graphql, jobs::remote::Nudges,
+    media::Links, payments, providers::Registry,
 };
 
 /// Everything that the doors lead to.
@@ -32,7 +36,9 @@ pub struct Parts {
     /// What runs GraphQL.
     pub executor: Prevalidated<graphql::Schema>,
     /// Who is calling.
-    pub accounts: accounts::Service,
+    pub sessions: Sessions,
+    /// Whose word about addresses is believed.
+    pub proxies: Vec<IpNet>,
     /// How GraphQL is served.
     pub transport: genvid_transport::Options,
     /// The truth.
@@ -67,7 +73,8 @@ struct Shared {
 
 /// All doors.
 pub fn router(parts: Parts) -> Router {
-    let authenticator = graphql::auth::TokenAuthenticator::new(parts.accounts);
+    let authenticator = graphql::auth::TokenAuthenticator::new(parts.sessions.clone());
+    let proxies: Arc<[IpNet]> = parts.proxies.into();
     let graphql = genvid_transport::router(parts.executor, authenticator, parts.transport);
     let shared = Shared {
         database: parts.database,
@@ -90,8 +97,10 @@ pub fn router(parts: Parts) -> Router {
         .with_state(shared)
         .merge(mail::router(parts.post_office))
         .merge(till::router(parts.payments))
+        .merge(account::router(parts.sessions))
         .merge(health::router(parts.health))
         .nest("/graphql", graphql)
+        .layer(middleware::from_fn_with_state(proxies, client::note))
         .layer(middleware::map_response(harden))
 }
 

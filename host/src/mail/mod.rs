@@ -99,6 +99,10 @@ stored_words!(
         Verify = "VERIFY",
         /// A new password is wanted.
         Reset = "RESET",
+        /// Somebody registered with an address that has an account.
+        Known = "KNOWN",
+        /// Something changed that opens an account.
+        Security = "SECURITY",
         /// Nothing is sent to a webhook endpoint any more.
         EndpointDisabled = "ENDPOINT_DISABLED",
     }
@@ -117,6 +121,20 @@ impl Kind {
         matches!(self, Self::Verify | Self::Reset)
     }
 }
+
+stored_words!(
+    /// What changed that opens an account.
+    SecurityEvent {
+        /// A refresh token came a second time: the session is closed.
+        TokenReused = "TOKEN_REUSED",
+        /// There is another password.
+        PasswordChanged = "PASSWORD_CHANGED",
+        /// There is another address.
+        AddressChanged = "ADDRESS_CHANGED",
+        /// The account is gone.
+        AccountDeleted = "ACCOUNT_DELETED",
+    }
+);
 
 stored_words!(
     /// In which language a mail is.
@@ -271,6 +289,16 @@ pub enum Content {
         /// How long it works, in minutes.
         minutes: u32,
     },
+    /// Somebody registered with an address that has an account.
+    Known {
+        /// Leads to where a new password is asked for; nothing: there is no app to lead to.
+        link: Option<String>,
+    },
+    /// Something changed that opens an account.
+    Security {
+        /// What.
+        event: SecurityEvent,
+    },
     /// Nothing is sent to a webhook endpoint any more.
     EndpointDisabled {
         /// Its address.
@@ -291,6 +319,8 @@ impl Content {
             Self::Receipt { .. } => Kind::Receipt,
             Self::Verify { .. } => Kind::Verify,
             Self::Reset { .. } => Kind::Reset,
+            Self::Known { .. } => Kind::Known,
+            Self::Security { .. } => Kind::Security,
             Self::EndpointDisabled { .. } => Kind::EndpointDisabled,
         }
     }
@@ -376,6 +406,34 @@ impl NewMail {
             key: format!("verify/{key}"),
             to: Recipient::Address(to, language),
             content: Content::Verify { link, minutes },
+        }
+    }
+
+    /// Tells the owner of an address that somebody registered with it. `key` names the attempt.
+    #[must_use]
+    pub fn known(
+        owner: UserId,
+        to: Address,
+        language: Language,
+        link: Option<String>,
+        key: &str,
+    ) -> Self {
+        Self {
+            owner,
+            key: format!("known/{key}"),
+            to: Recipient::Address(to, language),
+            content: Content::Known { link },
+        }
+    }
+
+    /// Tells a user what changed that opens their account. `key` names the change.
+    #[must_use]
+    pub fn security(owner: UserId, to: Recipient, event: SecurityEvent, key: &str) -> Self {
+        Self {
+            owner,
+            key: format!("security/{key}"),
+            to,
+            content: Content::Security { event },
         }
     }
 

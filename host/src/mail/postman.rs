@@ -104,7 +104,11 @@ impl Postman {
             }
             Content::LowCredits { .. } => links.billing = page("billing"),
             Content::EndpointDisabled { .. } => links.webhooks = page("webhooks"),
-            Content::Receipt { .. } | Content::Verify { .. } | Content::Reset { .. } => {}
+            Content::Receipt { .. }
+            | Content::Verify { .. }
+            | Content::Reset { .. }
+            | Content::Known { .. }
+            | Content::Security { .. } => {}
         }
         links
     }

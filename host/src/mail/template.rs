@@ -1,6 +1,8 @@
 //! The words of mails, in English and Chinese, without and with markup. What comes from elsewhere
 //! is escaped here and nowhere else; no mail has words that a user wrote for others.
 
+mod account;
+
 use std::fmt::Write as _;
 
 use super::{Content, Language, Spent};
@@ -116,6 +118,8 @@ impl Speaker<'_> {
             }
             Content::Verify { link, minutes } => self.verify(link, *minutes),
             Content::Reset { link, minutes } => self.reset(link, *minutes),
+            Content::Known { link } => self.known(link.as_ref()),
+            Content::Security { event } => self.security(*event),
             Content::EndpointDisabled { url, gone } => self.endpoint_disabled(url, *gone, links),
         }
     }
@@ -308,62 +312,6 @@ impl Speaker<'_> {
             picture: None,
             action: self.action("See the invoice", "查看发票", invoice),
             notes: Vec::new(),
-        }
-    }
-
-    fn minutes(&self, minutes: u32) -> String {
-        pick(
-            self.language,
-            format!("The link works once, for {minutes} minutes."),
-            format!("该链接仅可使用一次，有效期 {minutes} 分钟。"),
-        )
-    }
-
-    fn verify(&self, link: &String, minutes: u32) -> Page {
-        let brand = self.brand;
-        Page {
-            subject: pick(
-                self.language,
-                format!("Confirm your address for {brand}"),
-                format!("请确认您的 {brand} 邮箱地址"),
-            ),
-            lines: vec![
-                self.say(
-                    "Is this your address? Please confirm it.",
-                    "请确认这是您的邮箱地址。",
-                ),
-                self.minutes(minutes),
-            ],
-            picture: None,
-            action: self.action("Confirm", "确认", Some(link)),
-            notes: vec![self.say(
-                "If you did not ask for this, nothing has to be done.",
-                "如果这不是您本人的操作，请忽略此邮件。",
-            )],
-        }
-    }
-
-    fn reset(&self, link: &String, minutes: u32) -> Page {
-        let brand = self.brand;
-        Page {
-            subject: pick(
-                self.language,
-                format!("A new password for {brand}"),
-                format!("重置您的 {brand} 密码"),
-            ),
-            lines: vec![
-                self.say(
-                    "Somebody asked for a new password for this address.",
-                    "有人请求为此邮箱重置密码。",
-                ),
-                self.minutes(minutes),
-            ],
-            picture: None,
-            action: self.action("Choose a new password", "设置新密码", Some(link)),
-            notes: vec![self.say(
-                "If it was not you, the old password stays as it is.",
-                "如果这不是您本人的操作，原密码保持不变。",
-            )],
         }
     }
 

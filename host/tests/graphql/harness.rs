@@ -11,7 +11,12 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use genvid::{
-    accounts::{self, User},
+    accounts::{
+        self, User,
+        password::{Cost, Hasher},
+        sessions::{self, Sessions},
+        tokens::Keyring,
+    },
     adapters::sql::{Database, PostgresOptions},
     billing,
     graphql::{self, Caller, Limits, Request, Schema, Services, Variables},
@@ -30,7 +35,10 @@ use genvid::{
     media::Links,
     payments, projects,
     providers::{Catalog, Health, Registry, Rules},
-    time, uploads, webhooks,
+    rates::{self, Rates},
+    time, uploads,
+    vault::Vault,
+    webhooks,
 };
 use genvid_media::{BlobStore, FolderOptions, FolderStore, Signer};
 use genvid_testing as servers;
@@ -110,7 +118,18 @@ impl Bench {
             },
         );
         let services = Services {
-            accounts,
+            sessions: Sessions::new(
+                accounts,
+                Keyring::new(
+                    database.clone(),
+                    Vault::new(&[1; 32], &[]),
+                    "https://genvid.test".to_owned(),
+                    "genvid".to_owned(),
+                ),
+                Hasher::new(Cost::default()).expect("a hasher"),
+                Rates::new(rates::Limits::default(), None),
+                sessions::Settings::default(),
+            ),
             billing: billing::Service::new(database.clone()),
             payments: payments::Service::new(database.clone(), payments::Sold::default()),
             projects,
@@ -396,6 +415,6 @@ fn request(user: Option<&Arc<User>>, query: &str, variables: Value) -> Request {
         .variables(Variables::from_json(variables))
         .data(Caller {
             user: user.map(Arc::clone),
-            key: None,
+            ..Caller::default()
         })
 }

@@ -15,6 +15,7 @@ pub(crate) async fn an_address_is_one_user(bench: Bench) {
             let new = User {
                 id: UserId::generate(),
                 email: "carol@example.com".to_owned(),
+                verified_at: None,
                 name: "Carol".to_owned(),
                 role: Role::Partner,
                 created_at: time::now(),

@@ -208,6 +208,7 @@ async fn user(database: &Database, name: &str) -> UserId {
     let new = User {
         id: UserId::generate(),
         email: format!("{name}@example.com"),
+        verified_at: None,
         name: name.to_owned(),
         role: Role::User,
         created_at: time::now(),

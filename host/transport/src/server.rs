@@ -250,6 +250,9 @@ fn answer(media: Media, get: bool, outcome: Outcome) -> Response {
     let Outcome { response, panicked } = outcome;
     let status = if panicked {
         StatusCode::INTERNAL_SERVER_ERROR
+    } else if response.http_headers.contains_key(header::RETRY_AFTER) {
+        // Something was asked for too often; the body says what.
+        StatusCode::TOO_MANY_REQUESTS
     } else if media == Media::GraphqlResponse && failure::is_request_error(&response) {
         StatusCode::BAD_REQUEST
     } else {

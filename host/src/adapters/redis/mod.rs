@@ -9,6 +9,7 @@ mod link;
 mod pace;
 mod places;
 mod publish;
+mod rates;
 mod subscribe;
 mod wire;
 
@@ -30,6 +31,7 @@ use crate::{
         remote::{Ear, Nudge, Reach, Remote},
     },
     providers::Places,
+    rates::Counter,
 };
 use link::Link;
 use publish::{Outbox, Outgoing};
@@ -170,6 +172,15 @@ impl Redis {
             names: Arc::clone(&self.names),
             node: self.node,
             callers: Mutex::default(),
+        })
+    }
+
+    /// Counts what is limited together with other nodes.
+    #[must_use]
+    pub fn rates(&self) -> Arc<dyn Counter> {
+        Arc::new(rates::SharedRates {
+            link: self.link.clone(),
+            names: Arc::clone(&self.names),
         })
     }
 

@@ -1,5 +1,7 @@
 //! Users and their access tokens.
 
+use sqlx::AssertSqlSafe;
+
 use super::{
     Database, Error,
     database::Scope,
@@ -8,16 +10,22 @@ use super::{
     rows,
 };
 use crate::{
-    accounts::{Role, User},
+    accounts::{Role, User, sessions::fold},
     ids::UserId,
+    mail::Language,
     time::Timestamp,
 };
+
+/// Columns of a user, from `users`.
+pub(super) const USER: &str = "users.id, COALESCE(users.claimed, users.email) AS email, users.name, \
+    users.role, users.created_at, users.email_verified_at";
 
 pub(super) fn user(row: &Row) -> Result<User, Error> {
     let role: &str = row.try_get("role")?;
     Ok(User {
         id: UserId::from_uuid(rows::uuid(row, "id")?),
         email: row.try_get("email")?,
+        verified_at: rows::optional_time(row, "email_verified_at")?,
         name: row.try_get("name")?,
         role: Role::parse(role).ok_or_else(|| Error::decode("role", role.to_owned()))?,
         created_at: rows::time(row, "created_at")?,
@@ -33,23 +41,25 @@ impl Database {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
                 query(
-                    "INSERT INTO users (id, email, name, role, created_at) \
-                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING",
+                    "INSERT INTO users (id, email, name, role, created_at, email_verified_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (email) DO NOTHING",
                 )
                 .bind(new.id.uuid())
                 .bind(&new.email)
                 .bind(&new.name)
                 .bind(new.role.as_str())
                 .bind(new.created_at)
+                .bind(new.verified_at)
                 .execute(&mut *connection)
                 .await?;
-                let row =
-                    query("SELECT id, email, name, role, created_at FROM users WHERE email = $1")
-                        .bind(&new.email)
-                        .fetch_one(&mut *connection)
-                        .await?;
+                let row = query(AssertSqlSafe(format!(
+                    "SELECT {USER} FROM users WHERE email = $1"
+                )))
+                .bind(&new.email)
+                .fetch_one(&mut *connection)
+                .await?;
                 let user = user(&row)?;
-                mails::note_contact(connection, user.id, &user.email).await?;
+                mails::note_contact(connection, user.id, &user.email, Language::English).await?;
                 Ok(user)
             })
         })
@@ -61,27 +71,39 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn find_user(&self, id: UserId) -> Result<Option<User>, Error> {
-        query("SELECT id, email, name, role, created_at FROM users WHERE id = $1")
-            .bind(id.uuid())
-            .fetch_optional(&mut self.read(Scope::Identity).await?)
-            .await?
-            .as_ref()
-            .map(user)
-            .transpose()
+        query(AssertSqlSafe(format!(
+            "SELECT {USER} FROM users WHERE id = $1 AND deleted_at IS NULL"
+        )))
+        .bind(id.uuid())
+        .fetch_optional(&mut self.read(Scope::Identity).await?)
+        .await?
+        .as_ref()
+        .map(user)
+        .transpose()
     }
 
-    /// A user by mail address.
+    /// A user by mail address: whose it is; or the one who claims it, if there is only one.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn find_user_by_email(&self, email: &str) -> Result<Option<User>, Error> {
-        query("SELECT id, email, name, role, created_at FROM users WHERE email = $1")
-            .bind(email)
-            .fetch_optional(&mut self.read(Scope::Identity).await?)
-            .await?
-            .as_ref()
-            .map(user)
-            .transpose()
+        let email = &fold(email);
+        let found = query(AssertSqlSafe(format!(
+            "SELECT {USER}, (email = $1) AS holds FROM users \
+             WHERE (email = $1 OR claimed = $1) AND deleted_at IS NULL \
+             ORDER BY (email = $1) DESC LIMIT 2"
+        )))
+        .bind(email)
+        .fetch_all(&mut self.read(Scope::Identity).await?)
+        .await?;
+        match found.as_slice() {
+            [] => Ok(None),
+            [only] => user(only).map(Some),
+            [first, ..] => match first.try_get::<bool>("holds")? {
+                true => user(first).map(Some),
+                false => Ok(None),
+            },
+        }
     }
 
     /// Puts a user on a plan, for jobs that are accepted from now on; false when there is no such
@@ -169,11 +191,11 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn token_owner(&self, hash: &[u8], now: Timestamp) -> Result<Option<User>, Error> {
-        query(
-            "SELECT users.id, email, name, role, users.created_at FROM access_tokens \
-             JOIN users ON users.id = user_id \
-             WHERE token_hash = $1 AND (expires_at IS NULL OR expires_at > $2)",
-        )
+        query(AssertSqlSafe(format!(
+            "SELECT {USER} FROM access_tokens JOIN users ON users.id = user_id \
+             WHERE token_hash = $1 AND (expires_at IS NULL OR expires_at > $2) \
+             AND deleted_at IS NULL"
+        )))
         .bind(hash)
         .bind(now)
         .fetch_optional(&mut self.read(Scope::Identity).await?)

@@ -4,7 +4,8 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
-    Database, Error, accounts,
+    Database, Error,
+    accounts::{self, USER},
     database::Scope,
     query::{Row, query},
     rows,
@@ -192,7 +193,7 @@ impl Database {
         now: Timestamp,
     ) -> Result<Option<(User, ApiKey)>, Error> {
         let row = query(AssertSqlSafe(format!(
-            "SELECT users.id, users.email, users.name, users.role, users.created_at, {KEY} \
+            "SELECT {USER}, {KEY} \
              FROM api_keys JOIN users ON users.id = api_keys.owner_id \
              WHERE token_hash = $1 AND revoked_at IS NULL \
              AND (expires_at IS NULL OR expires_at > $2)"

@@ -75,13 +75,15 @@ pub(super) async fn note_contact(
     connection: &mut Connection,
     owner: UserId,
     address: &str,
+    language: Language,
 ) -> Result<(), Error> {
     query(
-        "INSERT INTO mail_contacts (owner_id, address, language) VALUES ($1, $2, 'en') \
+        "INSERT INTO mail_contacts (owner_id, address, language) VALUES ($1, $2, $3) \
          ON CONFLICT (owner_id) DO NOTHING",
     )
     .bind(owner.uuid())
     .bind(address)
+    .bind(language.as_str())
     .execute(connection)
     .await?;
     Ok(())

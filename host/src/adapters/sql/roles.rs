@@ -15,7 +15,8 @@ const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webho
     mail_suppressions, mail_events, mailbox, payment_customers, batches, batch_quotes, \
     batch_retries";
 /// Tables that are not the worker's business.
-const IDENTITY: &str = "'users', 'access_tokens', 'api_keys', 'projects'";
+const IDENTITY: &str = "'users', 'access_tokens', 'api_keys', 'projects', 'sessions', \
+    'refresh_tokens', 'account_links', 'signing_keys'";
 
 /// What the server refuses, in words for the operator.
 type Verdict = Result<(), String>;
@@ -150,7 +151,8 @@ impl Roles {
             format!("REVOKE INSERT, UPDATE ON {INSTALLED} FROM {both}"),
             format!("REVOKE UPDATE ON {ADDED} FROM {both}"),
             format!(
-                "REVOKE ALL ON users, access_tokens, api_keys, projects, installation FROM {worker}"
+                "REVOKE ALL ON users, access_tokens, api_keys, projects, sessions, refresh_tokens, \
+                 account_links, signing_keys, installation FROM {worker}"
             ),
             format!(
                 "REVOKE ALL ON callbacks, removals, chores, circuits, mail_attempts, \

@@ -36,7 +36,7 @@ impl TokenAuthenticator {
         let asker = asker(parts);
         if let Some(token) = token {
             return match self.find(token).await? {
-                Some(found) => Ok(identity(found, asker)),
+                Some(found) => Ok(identity(found, asker, None)),
                 None => Err(unauthenticated(
                     "The access token is unknown or has expired.",
                 )),
@@ -47,7 +47,7 @@ impl TokenAuthenticator {
             && let Some(found) = self.find(access).await?
             && found.session.is_some()
         {
-            return Ok(identity(found, asker));
+            return Ok(identity(found, asker, jar.refresh));
         }
         Ok(with_arrival(Caller {
             asker,
@@ -84,7 +84,7 @@ fn asker(parts: &Parts) -> Asker {
     }
 }
 
-fn identity(found: sessions::Caller, asker: Asker) -> Identity {
+fn identity(found: sessions::Caller, asker: Asker, refresh: Option<String>) -> Identity {
     let counted = found.user.id.to_string();
     let expires_at = match &found.key {
         Some(_) => Some(end(found.until, KEY_STAYS)),
@@ -95,7 +95,8 @@ fn identity(found: sessions::Caller, asker: Asker) -> Identity {
         key: found.key.as_ref().map(|key| key.id),
         session: found.session,
         asker,
-        ..Caller::default()
+        refresh_cookie: refresh.map(Into::into),
+        cookie_alone: false,
     });
     identity.expires_at = expires_at;
     identity.key = Some(counted);

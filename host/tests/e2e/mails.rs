@@ -17,26 +17,11 @@ const WRITE: &str = "POST /v1/chat/completions";
 
 /// A world whose mail goes to the simulated vendor.
 async fn with_resend(setup: Setup) -> World {
-    let mut world = setup
-        .set("mail.delivery", "resend")
-        .set("mail.from", "\"Aurora <no-reply@example.com>\"")
+    setup
         .set("mail.retry_seconds", "[0, 0, 0, 0, 0, 0, 0, 0]")
-        .set("mail.per_second", 50)
         .set("mail.timeout_seconds", 2)
-        .start_vendors()
-        .await;
-    let resend = world.resend();
-    for (name, value) in [
-        ("GENVID__MAIL__RESEND_URL", resend.url()),
-        ("RESEND_API_KEY", resend.api_key()),
-        ("RESEND_WEBHOOK_SECRET", resend.webhook_secret()),
-    ] {
-        (world.launch.env).push((name.to_owned(), value.to_owned()));
-    }
-    world = world.with_server().await;
-    resend.listen(&format!("{}/hooks/mail/resend", world.server().url));
-    resend.verify_domain("example.com");
-    world
+        .start_with_mail()
+        .await
 }
 
 /// A world whose mail stays in its mailbox.

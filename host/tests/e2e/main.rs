@@ -7,6 +7,7 @@
 //!
 //! The plugins come from `target/plugins`; `cargo xtask plugins` builds them.
 
+mod accounts;
 mod administration;
 #[path = "../backend/mod.rs"]
 mod backend;

@@ -138,6 +138,28 @@ impl Setup {
         world.with_server().await
     }
 
+    /// The same, with mail that goes to the simulated vendor.
+    pub(crate) async fn start_with_mail(self) -> World {
+        let mut world = self
+            .set("mail.delivery", "resend")
+            .set("mail.from", "\"Aurora <no-reply@example.com>\"")
+            .set("mail.per_second", 50)
+            .start_vendors()
+            .await;
+        let resend = world.resend();
+        for (name, value) in [
+            ("GENVID__MAIL__RESEND_URL", resend.url()),
+            ("RESEND_API_KEY", resend.api_key()),
+            ("RESEND_WEBHOOK_SECRET", resend.webhook_secret()),
+        ] {
+            (world.launch.env).push((name.to_owned(), value.to_owned()));
+        }
+        let world = world.with_server().await;
+        resend.listen(&format!("{}/hooks/mail/resend", world.server().url));
+        resend.verify_domain("example.com");
+        world
+    }
+
     /// Starts the vendors only, with everything prepared for a server.
     pub(crate) async fn start_vendors(self) -> World {
         let folder = TempDir::with_prefix("genvid-e2e-").expect("a folder for the world");

@@ -13,5 +13,6 @@ mod projects;
 mod reads;
 mod schema;
 mod sweeps;
+mod tokens;
 mod uploads;
 mod webhooks;

@@ -20,8 +20,8 @@ const HEAD: usize = 1 + NAME_BYTES;
 pub enum Error {
     /// It was sealed with a key that is not among the given ones.
     #[error(
-        "it was sealed with another key: give the key of that time as security.encryption_key, or as one \
-         of security.previous_encryption_keys"
+        "it was sealed with another key: give the key of that time as encryption.key, or as one \
+         of encryption.previous_keys"
     )]
     OtherKey,
     /// It was changed, cut, or sealed for something else.

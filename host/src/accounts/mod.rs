@@ -4,6 +4,7 @@
 pub mod keys;
 pub mod links;
 pub mod password;
+mod profile;
 pub mod sessions;
 pub mod tokens;
 

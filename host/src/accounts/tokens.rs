@@ -258,10 +258,10 @@ fn components(public: &[u8]) -> Option<(String, String)> {
 fn ready(vault: &Vault, key: SigningKey) -> Ready {
     let encoding = match vault.open(&purpose(&key.id), &key.private) {
         Ok(private) => {
-            let pem = format!(
-                "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-                STANDARD.encode(private)
-            );
+            // The crate takes this form of a key as PEM only (RFC 7468).
+            let line = |word| format!("-----{word} PRIVATE KEY-----");
+            let (begin, end) = (line("BEGIN"), line("END"));
+            let pem = format!("{begin}\n{}\n{end}\n", STANDARD.encode(private));
             EncodingKey::from_rsa_pem(pem.as_bytes()).ok()
         }
         Err(error) => {
@@ -301,7 +301,7 @@ impl Keyring {
         }
         anyhow::ensure!(
             self.with(|ring| ring.keys.iter().all(|key| key.key.revoked_at.is_some())),
-            "no signing key can be opened: security.encryption_key is not the one that sealed them; give \
+            "no signing key can be opened: encryption.key is not the one that sealed them; give \
              that one, or make a new key with `genvid admin signing-keys rotate --now`"
         );
         let key = self.make(time::now()).await?;
@@ -330,9 +330,10 @@ impl Keyring {
                 () = tokio::time::sleep(EVERY) => {}
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
-            if let Err(error) = self.read(Duration::ZERO).await {
+            // Makes one when all were revoked.
+            if let Err(error) = self.open().await {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = format!("{error:#}"),
                     "signing keys cannot be read; the ones that are known stay"
                 );
             }

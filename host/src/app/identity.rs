@@ -28,7 +28,7 @@ const VARIABLE: &str = "GENVID_ENCRYPTION_KEY";
 /// # Errors
 /// When there is no key, or none can be made.
 pub async fn vault(settings: &Settings, database: &Database) -> anyhow::Result<Vault> {
-    let given = config::vendor_secret(&settings.security.encryption_key, VARIABLE);
+    let given = config::vendor_secret(&settings.encryption.key, VARIABLE);
     let given = given.map_err(anyhow::Error::msg)?;
     let text = match given {
         Some(key) => key.expose_secret().to_owned(),
@@ -43,14 +43,14 @@ pub async fn vault(settings: &Settings, database: &Database) -> anyhow::Result<V
             String::from_utf8(kept.await?).context("the development key is damaged")?
         }
         None => anyhow::bail!(
-            "security.encryption_key is missing, which seals signing keys in the database: make one with \
+            "encryption.key is missing, which seals signing keys in the database: make one with \
              `openssl rand -base64 32`, and give the same one to every node as {VARIABLE}, or as a file \
              that {VARIABLE}_FILE names"
         ),
     };
     let current = vault::parse_key(&text);
-    let current = current.with_context(|| format!("security.encryption_key ({VARIABLE})"))?;
-    let previous = settings.security.previous_encryption_keys.iter();
+    let current = current.with_context(|| format!("encryption.key ({VARIABLE})"))?;
+    let previous = settings.encryption.previous_keys.iter();
     let previous = previous.filter_map(|key| vault::parse_key(key.expose_secret()).ok());
     Ok(Vault::new(&current, &previous.collect::<Vec<_>>()))
 }

@@ -36,11 +36,11 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     const KEY: &str = "must be 32 random bytes in base64, such as `openssl rand -base64 32` prints";
     let is_key = |text: &str| crate::vault::parse_key(text).is_ok();
     checker.secret(
-        "security.encryption_key",
+        "encryption.key",
         |text| text.is_empty() || is_key(text),
         KEY,
     );
-    checker.texts("security.previous_encryption_keys", is_key, KEY);
+    checker.texts("encryption.previous_keys", is_key, KEY);
     checker.texts(
         "server.trusted_proxies",
         |text| parse_network(text).is_some(),

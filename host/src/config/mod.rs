@@ -18,9 +18,9 @@ use figment::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub use settings::{
-    Accounts, Data, Database, Development, Fairness, Graphql, Jobs, Log, LogFormat, Mail,
-    MailDelivery, Media, MediaStore, Offer, Payments, Plan, Plugins, Provider, RateLimits, Redis,
-    Role, Routing, S3, Security, Server, Settings,
+    Accounts, Data, Database, Development, Encryption, Fairness, Graphql, Jobs, Log, LogFormat,
+    Mail, MailDelivery, Media, MediaStore, Offer, Payments, Plan, Plugins, Provider, RateLimits,
+    Redis, Role, Routing, S3, Server, Settings,
 };
 
 /// The defaults, which are their documentation too.

@@ -39,7 +39,7 @@ pub struct Settings {
     /// What users are told by mail.
     pub mail: Mail,
     /// What is sealed with what.
-    pub security: Security,
+    pub encryption: Encryption,
     /// Who signs in, and how.
     pub accounts: Accounts,
     /// What may be done how often.
@@ -421,11 +421,11 @@ pub enum MailDelivery {
 
 /// What is sealed with what.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Security {
+pub struct Encryption {
     /// Empty: from the environment, or a file.
-    pub encryption_key: SecretString,
+    pub key: SecretString,
     /// Keys of before.
-    pub previous_encryption_keys: Vec<SecretString>,
+    pub previous_keys: Vec<SecretString>,
 }
 
 /// Who signs in, and how.

@@ -34,6 +34,33 @@ const ADMINS: [&str; 4] = [
     "openAttempts",
     "settleAttempt",
 ];
+/// Mutations about accounts: they need somebody who signs in with a password.
+const ACCOUNTS: [&str; 14] = [
+    "changeEmail",
+    "changePassword",
+    "deleteAccount",
+    "login",
+    "logout",
+    "logoutEverywhere",
+    "refreshSession",
+    "register",
+    "requestEmailVerification",
+    "requestPasswordReset",
+    "resetPassword",
+    "revokeSession",
+    "updateProfile",
+    "verifyEmail",
+];
+/// Those of them that nobody has to be signed in for.
+const OPEN: [&str; 6] = [
+    "login",
+    "refreshSession",
+    "register",
+    "requestPasswordReset",
+    "resetPassword",
+    "verifyEmail",
+];
+const PASSWORD: &str = "correct horse battery";
 const LEDGER: &str =
     "{ me { credits { available held } } creditLedger(first: 100) { nodes { id } } }";
 
@@ -95,7 +122,7 @@ impl Ids {
                     self.old_project
                 ),
             ],
-            "apiKeys" | "batches" | "creditLedger" | "openAttempts" | "projects"
+            "apiKeys" | "batches" | "sessions" | "creditLedger" | "openAttempts" | "projects"
             | "webhookEndpoints" | "avatars" | "voices" => vec!["(first: 3)".to_owned()],
             "creditOffers" | "jobWebhookSecret" | "me" | "providers" | "scriptTemplates" => {
                 vec![String::new()]
@@ -160,6 +187,17 @@ impl Ids {
             "settleAttempt" => json!({
                 "attemptId": self.attempt, "found": "CHARGED", "reason": CANARY,
             }),
+            "changeEmail" => json!({"password": PASSWORD, "newEmail": "new@example.com"}),
+            "changePassword" => json!({"password": PASSWORD, "newPassword": PASSWORD}),
+            "deleteAccount" => json!({"password": PASSWORD}),
+            "login" | "register" => json!({"email": "walker@example.com", "password": PASSWORD}),
+            "logout" | "logoutEverywhere" | "requestEmailVerification" => json!({}),
+            "refreshSession" => json!({"refreshToken": "gv_rt_none"}),
+            "requestPasswordReset" => json!({"email": "nobody@example.com"}),
+            "resetPassword" => json!({"token": "gv_link_none", "password": PASSWORD}),
+            "revokeSession" => json!({"sessionId": "ses_00000000000070008000000000000000"}),
+            "updateProfile" => json!({"name": "Walker"}),
+            "verifyEmail" => json!({"token": "gv_link_none"}),
             "updateProject" => json!({"id": self.project, "productDescription": CANARY}),
             "updateWebhookEndpoint" => json!({"endpointId": self.endpoint, "description": CANARY}),
             other => panic!("{other} has no case here"),
@@ -329,6 +367,82 @@ fn ids_in(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// What belongs to an account with a password, from its beginning to its end.
+async fn account(
+    nobody: &Client,
+    shape: &Shape,
+    ids: &Ids,
+    own: &BTreeSet<String>,
+    reached: &mut BTreeSet<String>,
+) {
+    let mut tell = |root: &str, asked: &str, answer: &Value| {
+        assert_silent(answer, own, asked);
+        assert!(answer.get("errors").is_none(), "{asked} {answer:#}");
+        shape.walk(root, &answer["data"], reached);
+    };
+    for mutation in [
+        "verifyEmail",
+        "requestPasswordReset",
+        "resetPassword",
+        "refreshSession",
+    ] {
+        let answer = one(nobody, shape, mutation, ids.input(mutation, "")).await;
+        tell("Mutation", mutation, &answer);
+    }
+    let made = one(nobody, shape, "register", ids.input("register", "")).await;
+    tell("Mutation", "register", &made);
+    let again = one(nobody, shape, "login", ids.input("login", "")).await;
+    tell("Mutation", "login", &again);
+    let inside = |answer: &Value, name: &str| {
+        nobody.signed_in_as(text(answer, &format!("/data/{name}/accessToken")))
+    };
+    let first = inside(&made, "register");
+    let answer = first
+        .send(&shape.query("sessions", "(first: 3)"), json!({}))
+        .await;
+    tell("Query", "sessions", &answer);
+    let other = text(&answer, "/data/sessions/edges/0/node/id").to_owned();
+    for mutation in ["updateProfile", "requestEmailVerification", "changeEmail"] {
+        let answer = one(&first, shape, mutation, ids.input(mutation, "")).await;
+        tell("Mutation", mutation, &answer);
+    }
+    // Somebody else's session is none.
+    let strange = one(
+        &first,
+        shape,
+        "revokeSession",
+        ids.input("revokeSession", ""),
+    )
+    .await;
+    assert_eq!(strange["data"]["revokeSession"]["code"], "NOT_FOUND");
+    let closed = one(&first, shape, "revokeSession", json!({"sessionId": other})).await;
+    tell("Mutation", "revokeSession", &closed);
+    let changed = one(
+        &first,
+        shape,
+        "changePassword",
+        ids.input("changePassword", ""),
+    )
+    .await;
+    tell("Mutation", "changePassword", &changed);
+    let inside = inside(&changed, "changePassword");
+    let gone = one(
+        &inside,
+        shape,
+        "deleteAccount",
+        ids.input("deleteAccount", ""),
+    )
+    .await;
+    tell("Mutation", "deleteAccount", &gone);
+    for mutation in ["logout", "logoutEverywhere"] {
+        let again = one(nobody, shape, "register", ids.input("register", "")).await;
+        let token = text(&again, "/data/register/accessToken");
+        let client = nobody.signed_in_as(token);
+        let answer = one(&client, shape, mutation, ids.input(mutation, "")).await;
+        tell("Mutation", mutation, &answer);
+    }
+}
+
 async fn refused(client: &Client, query: &str, variables: Value) -> Value {
     let mut live = client.live().await;
     live.subscribe(query, variables).await;
@@ -345,6 +459,8 @@ async fn every_field_is_its_owners() {
         .set("graphql.max_aliases", 1_000)
         .set("graphql.max_complexity", 100_000)
         .set("development.lenient_links", true)
+        .set("mail.delivery", "mailbox")
+        .set("limits.register", "off")
         .start()
         .await;
     let stripe = world.stripe();
@@ -419,7 +535,23 @@ async fn every_field_is_its_owners() {
         }
     }
 
-    let mutations = in_order(shape.fields("Mutation"));
+    let all = in_order(shape.fields("Mutation"));
+    for mutation in ACCOUNTS {
+        assert!(
+            all.iter().any(|name| name == mutation),
+            "{mutation} is gone"
+        );
+        if !OPEN.contains(&mutation) {
+            let answer = one(&nobody, &shape, mutation, ids.input(mutation, "")).await;
+            let code = &answer["errors"][0]["extensions"]["code"];
+            assert_eq!(code, "UNAUTHENTICATED", "{mutation} {answer}");
+        }
+    }
+    account(&nobody, &shape, &ids, &own, &mut reached).await;
+    let mutations: Vec<String> = all
+        .into_iter()
+        .filter(|name| !ACCOUNTS.contains(&name.as_str()))
+        .collect();
     let before = owner.send(LEDGER, json!({})).await;
     for mutation in &mutations {
         let key = world.key();

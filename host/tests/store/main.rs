@@ -29,6 +29,7 @@ mod reading;
 mod removals;
 mod reuse;
 mod security;
+mod sessions;
 mod settling;
 mod uploads;
 mod webhooks;
@@ -53,6 +54,11 @@ macro_rules! contract {
 }
 
 contract! {
+    sessions::a_refresh_token_is_used_once,
+    sessions::an_attempt_is_repeated_for_a_while,
+    sessions::sessions_are_closed,
+    sessions::an_address_is_of_who_shows_it,
+    sessions::a_deleted_account_is_nobodys,
     accepting::a_job_its_plan_and_its_first_event_come_together,
     accepting::the_same_request_answers_the_first_job,
     accepting::of_many_at_once_with_one_key_one_is_accepted,

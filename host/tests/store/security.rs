@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use genvid::{
+    accounts::tokens::generate,
     billing::{
         Grant,
         budget::{Limit, Period},
@@ -10,6 +11,7 @@ use genvid::{
     jobs::store::MediaRole,
     providers::{Lane, Rules, Sign},
     time,
+    vault::Vault,
 };
 use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
@@ -21,6 +23,7 @@ use crate::{
     ledger::{gift, priced},
     mails, payments,
     quotes::quote,
+    sessions,
     uploads::upload,
     webhooks::attempted,
 };
@@ -94,6 +97,7 @@ async fn filled() -> Bench {
         mails::filled(&bench, owner).await;
         batches::filled(&bench, owner).await;
         keys::made(&bench, owner).await;
+        sessions::made(&bench, owner).await;
         let quote = quote(owner);
         let scoped = bench.database.for_user(owner);
         scoped.insert_quote(&quote).await.expect("kept");
@@ -105,6 +109,9 @@ async fn filled() -> Bench {
                 .expect("kept")
         );
     }
+    let vault = Vault::new(&[1; 32], &[]);
+    let key = generate(&vault, time::now()).expect("a key");
+    bench.database.insert_signing_key(key).await.expect("kept");
     let lane = Lane::account("heygen");
     let barred = Sign::Barred("The key is wrong.".to_owned());
     let told = bench.database.tell_circuit(&lane, barred, Rules::default());
@@ -207,6 +214,10 @@ async fn every_table_of_tenants_is_locked_up() {
         "payment_rounds",
         "quotes",
         "api_keys",
+        "sessions",
+        "refresh_tokens",
+        "account_links",
+        "signing_keys",
         "batches",
         "batch_items",
         "batch_quotes",
@@ -232,6 +243,18 @@ async fn nobody_sees_nothing_and_users_see_their_own() {
         let all = format!("SELECT count(*) FROM {table}");
         let there = server.sql(&place.name, &all).expect("counted");
         assert_ne!(there.trim(), "0", "{table} has no rows to hide");
+        if table == "signing_keys" {
+            // Nobody's: whoever finds out who is calling reads them, and no user does.
+            let mut transaction = connection.begin().await.expect("begun");
+            sqlx::query("SELECT set_config('genvid.user_id', $1, TRUE)")
+                .bind(bench.ann.uuid().to_string())
+                .execute(&mut *transaction)
+                .await
+                .expect("set");
+            assert_eq!(count(&mut transaction, all).await, 0, "{table}");
+            transaction.rollback().await.expect("ended");
+            continue;
+        }
         if WORKERS.contains(&table.as_str()) {
             // Not a matter of rows: users have no business there at all.
             let refused = sqlx::query(AssertSqlSafe(all))
@@ -361,7 +384,18 @@ async fn the_worker_sees_all_jobs_and_no_accounts() {
     let mut connection = connect(place, "genvid_worker").await;
     for (table, _) in tables(server, place) {
         let all = format!("SELECT count(*) FROM {table}");
-        if ["users", "access_tokens", "api_keys", "projects"].contains(&table.as_str()) {
+        if [
+            "users",
+            "access_tokens",
+            "api_keys",
+            "projects",
+            "sessions",
+            "refresh_tokens",
+            "account_links",
+            "signing_keys",
+        ]
+        .contains(&table.as_str())
+        {
             let refused = sqlx::query(AssertSqlSafe(all))
                 .execute(&mut connection)
                 .await;
@@ -394,6 +428,10 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("access_tokens", "INSERT SELECT UPDATE", ""),
         ("api_keys", "INSERT SELECT UPDATE", ""),
         ("projects", "INSERT SELECT UPDATE", ""),
+        ("sessions", "INSERT SELECT UPDATE", ""),
+        ("refresh_tokens", "INSERT SELECT UPDATE", ""),
+        ("account_links", "INSERT SELECT UPDATE", ""),
+        ("signing_keys", "INSERT SELECT UPDATE", ""),
         ("jobs", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("steps", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("attempts", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),

@@ -23,6 +23,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// So often a link is followed anew because somebody else took its address meanwhile.
+const RACES: usize = 3;
+
 impl Database {
     /// Keeps a link, in the place of those before it, with the mail that it is in.
     ///
@@ -57,6 +60,25 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn follow_verification(
+        &self,
+        hash: Vec<u8>,
+        now: Timestamp,
+        mail: Option<String>,
+    ) -> Result<Followed, Error> {
+        // Of two who show at the same moment that an address is theirs, the second one looks again.
+        for _ in 0..RACES {
+            match self
+                .try_follow_verification(hash.clone(), now, mail.clone())
+                .await
+            {
+                Err(error) if error.is_duplicate() => {}
+                done => return done,
+            }
+        }
+        self.try_follow_verification(hash, now, mail).await
+    }
+
+    async fn try_follow_verification(
         &self,
         hash: Vec<u8>,
         now: Timestamp,
@@ -97,6 +119,26 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn follow_reset(
+        &self,
+        hash: Vec<u8>,
+        now: Timestamp,
+        password_hash: String,
+        mail: Option<String>,
+    ) -> Result<Followed, Error> {
+        // Of two who show at the same moment that an address is theirs, the second one looks again.
+        for _ in 0..RACES {
+            match self
+                .try_follow_reset(hash.clone(), now, password_hash.clone(), mail.clone())
+                .await
+            {
+                Err(error) if error.is_duplicate() => {}
+                done => return done,
+            }
+        }
+        self.try_follow_reset(hash, now, password_hash, mail).await
+    }
+
+    async fn try_follow_reset(
         &self,
         hash: Vec<u8>,
         now: Timestamp,

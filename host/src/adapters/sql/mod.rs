@@ -145,6 +145,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether somebody else was quicker with what may be there once.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(answer)) if answer.is_unique_violation())
+    }
+}
+
+impl Error {
     pub(crate) fn decode(
         what: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -7,6 +7,7 @@ mod payments;
 mod plugin;
 mod provider;
 mod reconcile;
+mod signing_keys;
 mod users;
 
 use std::{process::ExitCode, time::Duration};
@@ -50,6 +51,8 @@ enum Command {
     Payments(payments::Payments),
     /// What users get: their plans.
     Users(users::Users),
+    /// Keys that sign access tokens: make new ones, withdraw those that got out.
+    SigningKeys(signing_keys::SigningKeys),
     /// Prove the books: that all entries add up to zero, each balance to its entries, and each job
     /// spent what its attempts were charged. Exits with 1 when something is wrong.
     Audit(credits::Audit),
@@ -73,6 +76,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
         Command::Credits(command) => credits::run(command).await?,
         Command::Payments(command) => payments::run(command).await?,
         Command::Users(command) => users::run(command).await?,
+        Command::SigningKeys(command) => signing_keys::run(command).await?,
         Command::Reconcile(command) => return reconcile::run(command).await,
         Command::Audit(command) => return credits::audit(command).await,
     }

@@ -57,7 +57,10 @@ impl Default for Setup {
                 distinct_films: false,
                 ..Profile::instant()
             },
-            env: Vec::new(),
+            // What is limited has tests of its own; the others ask for more.
+            env: ["GENERATE", "CREATE_PROJECT", "API_KEY"]
+                .map(|name| (format!("GENVID__LIMITS__{name}"), "off".to_owned()))
+                .to_vec(),
             callbacks: true,
             edits: Vec::new(),
             polls: Some((300, 500)),

@@ -67,8 +67,11 @@ impl Shape {
     pub(super) fn mutation(&self, field: &str) -> String {
         let mut fields = self.fields_of("Mutation");
         let own = fields.find(|one| one["name"] == field).expect("a field");
-        let input = base(&own["args"][0]["type"]);
         let body = self.body("Mutation", field);
+        if own["args"][0].is_null() {
+            return format!("mutation {{ {field} {body} }}");
+        }
+        let input = base(&own["args"][0]["type"]);
         format!("mutation($input: {input}!) {{ {field}(input: $input) {body} }}")
     }
 

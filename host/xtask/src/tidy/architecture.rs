@@ -76,7 +76,7 @@ const DEPENDENCY_RULES: [Rule; 5] = [
         message: "only host depends on redis",
     },
     Rule {
-        words: &["aws"],
+        words: &["aws-sdk", "aws-config", "aws-smithy"],
         allowed: &["Cargo.toml", "host/s3/Cargo.toml"],
         message: "only host/s3 depends on the S3 SDK",
     },

@@ -10,6 +10,8 @@ for name in postgres-password owner-password web-password redis-password \
     # Digits and letters only: they go into URLs.
     [ -s "secrets/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "secrets/$name"
 done
+# Seals secrets in the database: 32 bytes in base64. Keep a copy of it, apart from copies of the database.
+[ -s secrets/encryption-key ] || head -c 32 /dev/urandom | base64 > secrets/encryption-key
 password() { cat "secrets/$1"; }
 rm -f secrets/database-url secrets/migrate.toml secrets/redis-url secrets/redis.acl \
     secrets/s3-key-id secrets/s3.json secrets/s3-admin.env

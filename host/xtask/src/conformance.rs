@@ -38,6 +38,9 @@ pub(crate) fn run(root: &Path, binary: &Path) -> anyhow::Result<Tally> {
             .env("GENVID_READY_FILE", &server.ready_file),
     )?;
     std::fs::write(&documents, made)?;
+    let verifiers = std::env::join_paths(
+        ["standardwebhooks", "pyjwt"].map(|folder| root.join("target/tools").join(folder)),
+    )?;
     let mut sum = Tally::default();
     for (name, file) in scripts {
         eprintln!("-- {name}");
@@ -47,8 +50,8 @@ pub(crate) fn run(root: &Path, binary: &Path) -> anyhow::Result<Tally> {
             .env("GENVID_URL", &server.ready.graphql)
             .env("GENVID_TOKEN", &server.ready.token)
             .env("GENVID_DOCUMENTS", &documents)
-            // Where the set-up puts the verifier from PyPI.
-            .env("PYTHONPATH", root.join("target/tools/standardwebhooks"));
+            // Where the set-up puts the verifiers from PyPI.
+            .env("PYTHONPATH", &verifiers);
         let (success, output) = followed(&mut node)?;
         let counted = plain_result(&output);
         if counted.is_none() {

@@ -44,7 +44,7 @@ const FONTS: [(&str, &str, &str, &str); 2] = [
 ];
 
 /// Packages of PyPI, each folder of `target/tools` with what it holds and what for.
-const PYPI_FOLDERS: [(&str, &[&str], &str); 2] = [
+const PYPI_FOLDERS: [(&str, &[&str], &str); 3] = [
     (
         "moto",
         &["moto[s3]==5.2.5", "flask==3.1.2", "flask-cors==6.0.1"],
@@ -54,6 +54,11 @@ const PYPI_FOLDERS: [(&str, &[&str], &str); 2] = [
         "standardwebhooks",
         &["standardwebhooks==1.1.0"],
         "verifies our webhooks as receivers in Python do",
+    ),
+    (
+        "pyjwt",
+        &["pyjwt[crypto]==2.15.1"],
+        "verifies our access tokens as services in Python do",
     ),
 ];
 

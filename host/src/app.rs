@@ -325,6 +325,10 @@ impl App {
             http::router(http::Parts {
                 executor,
                 sessions,
+                browsers: http::Browsers {
+                    origins: settings.server.allowed_origins.clone(),
+                    tls: url.starts_with("https://"),
+                },
                 proxies: settings.server.proxies(),
                 transport: transport_options(&settings, transport.clone())?,
                 database,
@@ -533,6 +537,9 @@ fn transport_options(
             ..defaults.limits
         },
         max_sockets: settings.graphql.max_sockets,
+        allowed_origins: genvid_transport::AllowedOrigins::SameHostAnd(
+            settings.server.allowed_origins.clone(),
+        ),
         graphiql: settings
             .graphql
             .graphiql

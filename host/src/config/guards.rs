@@ -42,10 +42,25 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     );
     checker.texts("encryption.previous_keys", is_key, KEY);
     checker.texts(
+        "server.allowed_origins",
+        is_origin,
+        "must be origins: a scheme, a host and perhaps a port, such as https://app.example.com",
+    );
+    checker.texts(
         "server.trusted_proxies",
         |text| parse_network(text).is_some(),
         "must be networks or addresses, such as 10.0.0.0/8 or ::1",
     );
+}
+
+/// As browsers write it: nothing behind the host and the port.
+fn is_origin(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else {
+        return false;
+    };
+    ["http", "https"].contains(&url.scheme())
+        && url.has_host()
+        && url.origin().ascii_serialization() == text
 }
 
 /// A network, or a single address.

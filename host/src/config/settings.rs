@@ -65,6 +65,8 @@ pub struct Server {
     pub drain_seconds: u64,
     /// What this node does.
     pub role: Role,
+    /// Web pages of other hosts that may use the API.
+    pub allowed_origins: Vec<String>,
     /// Whose word about addresses is believed.
     pub trusted_proxies: Vec<String>,
 }

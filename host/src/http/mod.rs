@@ -1,6 +1,7 @@
 //! Doors other than GraphQL: media, callbacks of vendors, links in mails, health.
 
 mod account;
+mod browsers;
 mod client;
 mod health;
 mod hooks;
@@ -13,11 +14,12 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, header},
+    http::header,
     middleware,
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
+pub use browsers::Browsers;
 pub use client::ClientAddress;
 use dashmap::DashSet;
 use genvid_media::{BlobStore, Key};
@@ -37,6 +39,8 @@ pub struct Parts {
     pub executor: Prevalidated<graphql::Schema>,
     /// Who is calling.
     pub sessions: Sessions,
+    /// What web pages may do.
+    pub browsers: Browsers,
     /// Whose word about addresses is believed.
     pub proxies: Vec<IpNet>,
     /// How GraphQL is served.
@@ -99,14 +103,17 @@ pub fn router(parts: Parts) -> Router {
         .merge(till::router(parts.payments))
         .merge(account::router(parts.sessions))
         .merge(health::router(parts.health))
-        .nest("/graphql", graphql)
+        .nest("/graphql", graphql.layer(parts.browsers.cors()))
         .layer(middleware::from_fn_with_state(proxies, client::note))
-        .layer(middleware::map_response(harden))
+        .layer(middleware::map_response_with_state(
+            parts.browsers.tls,
+            browsers::harden,
+        ))
 }
 
 /// The doors of a node that answers nobody but those who watch over it.
 pub fn health_router(health: Health) -> Router {
-    health::router(health).layer(middleware::map_response(harden))
+    health::router(health).layer(middleware::map_response_with_state(false, browsers::harden))
 }
 
 async fn schema() -> impl IntoResponse {
@@ -114,23 +121,4 @@ async fn schema() -> impl IntoResponse {
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
         graphql::sdl(),
     )
-}
-
-/// Headers that are right for every answer.
-async fn harden(mut response: axum::response::Response) -> axum::response::Response {
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
-    ] {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
-    }
-    response
 }

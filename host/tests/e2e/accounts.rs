@@ -661,3 +661,49 @@ async fn a_mails_links_work_without_an_app() {
     let entered = open.login("ann@example.com", "yet another horse").await;
     assert_eq!(entered.result()["user"]["emailVerified"], true);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_named_pages_of_other_hosts_may_use_the_api() {
+    let world = Setup::default()
+        .set("server.allowed_origins", r#"["https://app.example.com"]"#)
+        .start()
+        .await;
+    let open = door(&world);
+    let url = format!("{}/graphql", open.url);
+    for (origin, named) in [
+        ("https://app.example.com", true),
+        ("https://app.example.com.evil.test", false),
+        ("https://evil.test", false),
+        ("null", false),
+    ] {
+        let asked = (open.http.request(reqwest::Method::OPTIONS, &url))
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "content-type,x-genvid-csrf",
+            );
+        let asked = asked.send().await.expect("an answer");
+        let sent = (open.http.post(&url))
+            .header("origin", origin)
+            .json(&json!({"query": ME}));
+        let sent = sent.send().await.expect("an answer");
+        assert_eq!(sent.status(), StatusCode::OK, "who answers is no browser");
+        for headers in [asked.headers(), sent.headers()] {
+            let allowed = headers.get("access-control-allow-origin");
+            let allowed = allowed.and_then(|value| value.to_str().ok());
+            assert_eq!(allowed, named.then_some(origin), "{origin}");
+        }
+        if named {
+            let headers = asked.headers()["access-control-allow-headers"].to_str();
+            assert!(headers.expect("text").contains("x-genvid-csrf"));
+            assert_eq!(asked.headers()["access-control-allow-credentials"], "true");
+        }
+        let headers = sent.headers();
+        let policy = headers["content-security-policy"].to_str().expect("text");
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["x-frame-options"], "DENY");
+        assert!(!headers.contains_key("strict-transport-security"), "no TLS");
+    }
+}

@@ -536,6 +536,7 @@ fn transport_options(
             aliases: settings.graphql.max_aliases,
             ..defaults.limits
         },
+        stored: stored_operations(&settings.graphql.stored_operations)?,
         max_sockets: settings.graphql.max_sockets,
         allowed_origins: genvid_transport::AllowedOrigins::SameHostAnd(
             settings.server.allowed_origins.clone(),
@@ -550,6 +551,39 @@ fn transport_options(
         shutdown,
         ..defaults
     })
+}
+
+/// The only documents that are run, if the settings name a folder of them.
+fn stored_operations(folder: &std::path::Path) -> anyhow::Result<Option<Arc<[String]>>> {
+    if folder.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let cannot = || {
+        format!(
+            "graphql.stored_operations: cannot read {}",
+            folder.display()
+        )
+    };
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if path.extension().is_none_or(|end| end != "graphql") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).with_context(cannot)?;
+        if let Some(problem) = genvid_transport::check_stored(&text) {
+            anyhow::bail!("graphql.stored_operations: {}: {problem}", path.display());
+        }
+        // Clients leave out what is around a document, or do not.
+        texts.push(text.trim().to_owned());
+        texts.push(text);
+    }
+    anyhow::ensure!(
+        !texts.is_empty(),
+        "graphql.stored_operations: there is no .graphql file in {}: nothing could be asked",
+        folder.display()
+    );
+    Ok(Some(texts.into()))
 }
 
 /// The server that the settings name, or nothing: then the database is embedded.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Service, User, hash};
 use crate::{
     adapters::sql,
@@ -12,7 +14,7 @@ use crate::{
     },
     ids::{ApiKeyId, UserId},
     input::Problems,
-    jobs::store::Page,
+    jobs::{model::words, store::Page},
     time::{self, Timestamp},
 };
 
@@ -27,6 +29,22 @@ pub const MAX_KEYS: u32 = 50;
 /// How old the last use may be before the next one is written down.
 const USED: Duration = Duration::from_secs(60);
 
+words!(
+    /// What an API key may be used for.
+    Scope {
+        /// Look at everything of its user's.
+        Read = "READ",
+        /// Change projects, and send pictures for them.
+        Projects = "PROJECTS",
+        /// Quote, start and stop jobs and batches.
+        Generate = "GENERATE",
+        /// Change webhook endpoints, and send what was sent.
+        Webhooks = "WEBHOOKS",
+        /// Open pages where credits are bought.
+        Billing = "BILLING",
+    }
+);
+
 /// An API key, without what signs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
@@ -38,6 +56,8 @@ pub struct ApiKey {
     pub name: String,
     /// Its last characters.
     pub hint: String,
+    /// What it may be used for; nothing: whatever keys may.
+    pub scopes: Option<Vec<Scope>>,
     /// Most of its jobs that are not over.
     pub in_flight: Option<u32>,
     /// What its jobs may cost, and have.
@@ -59,6 +79,8 @@ pub struct KeyWish {
     pub name: String,
     /// Until when it signs in.
     pub expires_at: Option<Timestamp>,
+    /// What it may be used for; nothing: whatever keys may.
+    pub scopes: Option<Vec<Scope>>,
     /// What its jobs may do.
     pub limits: KeyLimits,
 }
@@ -105,6 +127,14 @@ impl Service {
         if wish.expires_at.is_some_and(|end| end <= now) {
             problems.add("expiresAt", "has passed");
         }
+        let scopes = wish.scopes.map(|mut scopes| {
+            if scopes.is_empty() {
+                problems.add("scopes", "must name one at least; leave it out for all");
+            }
+            scopes.sort_unstable();
+            scopes.dedup();
+            scopes
+        });
         problems.into_result().map_err(Error::Invalid)?;
         let secret = super::random(PREFIX);
         let key = ApiKey {
@@ -112,6 +142,7 @@ impl Service {
             owner,
             name,
             hint: secret[secret.len() - 4..].to_owned(),
+            scopes,
             in_flight: wish.limits.in_flight,
             budget: wish.limits.budget.map(|limit| Budget {
                 limit,

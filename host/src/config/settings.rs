@@ -481,6 +481,8 @@ pub struct Graphql {
     pub graphiql: bool,
     /// Answer introspection?
     pub introspection: bool,
+    /// A folder of the only documents that are run; empty: any document is.
+    pub stored_operations: PathBuf,
     /// Largest request body.
     pub max_body_kib: usize,
     /// Deepest selection.

@@ -1,6 +1,6 @@
 //! API keys of the caller's.
 
-use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
 
 use super::{
     budget::{BudgetPeriod, ProjectBudget},
@@ -12,7 +12,7 @@ use super::{
     scalars::DateTime,
 };
 use crate::{
-    accounts::keys::{self, KeyLimits, KeyWish},
+    accounts::keys::{self, KeyLimits, KeyWish, Scope},
     billing::budget::Limit,
     ids::ApiKeyId,
 };
@@ -27,6 +27,8 @@ pub(super) struct ApiKey {
     name: String,
     /// The last four characters of what signs in.
     hint: String,
+    /// What it may be used for.
+    scopes: Vec<ApiKeyScope>,
     /// Most of its jobs that are not over; null: as many as the user may have.
     max_jobs_in_flight: Option<i64>,
     /// What its jobs may cost together; null: there is no budget.
@@ -47,6 +49,9 @@ impl From<keys::ApiKey> for ApiKey {
             id: key.id.into(),
             name: key.name,
             hint: key.hint,
+            scopes: (key.scopes.as_deref().unwrap_or(Scope::ALL).iter())
+                .map(|scope| (*scope).into())
+                .collect(),
             max_jobs_in_flight: key.in_flight.map(i64::from),
             budget: key.budget.map(Into::into),
             created_at: key.created_at.into(),
@@ -61,6 +66,22 @@ impl Named for ApiKey {
     const NAME: &'static str = "ApiKey";
 }
 
+/// What an API key may be used for. Whatever its scopes, it manages no keys and no account.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "keys::Scope")]
+pub(super) enum ApiKeyScope {
+    /// Look at everything of its user's, and follow jobs.
+    Read,
+    /// Change projects, and send pictures for them.
+    Projects,
+    /// Quote, start and stop jobs and batches.
+    Generate,
+    /// Change webhook endpoints, and send what was sent again.
+    Webhooks,
+    /// Open pages where credits are bought.
+    Billing,
+}
+
 /// An API key to make.
 #[derive(InputObject)]
 pub(super) struct CreateApiKeyInput {
@@ -68,6 +89,8 @@ pub(super) struct CreateApiKeyInput {
     name: String,
     /// Until when it signs in; without it, until it is revoked.
     expires_at: Option<DateTime>,
+    /// What it may be used for, and nothing else; without it, everything that keys may.
+    scopes: Option<Vec<ApiKeyScope>>,
     /// Most of its jobs that are not over, 1 to 100,000; the user's own limit holds besides.
     max_jobs_in_flight: Option<i32>,
     /// The most that its jobs may cost together, 0 to 1,000,000,000 credits.
@@ -102,7 +125,7 @@ pub(super) struct RevokeApiKeyInput {
 #[derive(SimpleObject)]
 pub(super) struct CreateApiKeySuccess {
     /// The key.
-    api_key: ApiKey,
+    api_key: Box<ApiKey>,
     /// What signs in. It is shown this once and kept by nobody.
     secret: String,
 }
@@ -197,6 +220,7 @@ impl ApiKeyMutations {
             let wish = KeyWish {
                 name: input.name,
                 expires_at,
+                scopes: (input.scopes).map(|scopes| scopes.into_iter().map(Into::into).collect()),
                 limits: limits(input.max_jobs_in_flight, input.credits, input.period),
             };
             let (key, secret) = context::services(ctx)
@@ -204,7 +228,7 @@ impl ApiKeyMutations {
                 .accounts()
                 .create_key(user.id, wish)
                 .await?;
-            let api_key = key.into();
+            let api_key = Box::new(key.into());
             Ok(CreateApiKeySuccess { api_key, secret }.into())
         };
         settle(ctx, made.await)

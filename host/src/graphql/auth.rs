@@ -93,6 +93,7 @@ fn identity(found: sessions::Caller, asker: Asker, refresh: Option<String>) -> I
     let mut identity = with_arrival(Caller {
         user: Some(Arc::new(found.user)),
         key: found.key.as_ref().map(|key| key.id),
+        scopes: found.key.and_then(|key| key.scopes).map(Into::into),
         session: found.session,
         asker,
         refresh_cookie: refresh.map(Into::into),

@@ -260,6 +260,13 @@ codes! {
         happened: "Persisted queries are switched off on this server.",
         remedy: "Send the document itself.",
     }
+    OperationNotStored {
+        code: transport::OPERATION_NOT_STORED,
+        places: [Request],
+        retryable: false,
+        happened: "This server runs only operations that its operator has stored, and this is none of them.",
+        remedy: "Send a stored document word for word, or its SHA-256 as `extensions.persistedQuery`; ask the operator to store a new one.",
+    }
     TooManyOperations {
         code: transport::TOO_MANY_OPERATIONS,
         places: [Request],

@@ -9,9 +9,10 @@ use http::header::RETRY_AFTER;
 use super::{
     Services,
     error::{self, Setback},
+    scopes,
 };
 use crate::{
-    accounts::{Role, User, sessions::Asker},
+    accounts::{Role, User, keys::Scope, sessions::Asker},
     ids::{ApiKeyId, SessionId},
     rates::{Act, Refused, Standing, Subject},
     time::Timestamp,
@@ -24,6 +25,8 @@ pub struct Caller {
     pub user: Option<Arc<User>>,
     /// The API key that signed in, if it was one.
     pub key: Option<ApiKeyId>,
+    /// What that key may be used for; nothing: whatever keys may.
+    pub scopes: Option<Arc<[Scope]>>,
     /// The session, if a token or a cookie of one came along.
     pub session: Option<SessionId>,
     /// From where.
@@ -39,9 +42,21 @@ pub struct Caller {
 pub(super) struct Arrived(pub(super) Timestamp);
 
 /// Who is calling, if anybody is signed in.
-pub(super) fn caller(ctx: &Context<'_>) -> Option<Arc<User>> {
-    ctx.data_opt::<Caller>()
-        .and_then(|caller| caller.user.clone())
+///
+/// # Errors
+/// `FORBIDDEN` when an API key has signed in that is not for this field.
+pub(super) fn caller(ctx: &Context<'_>) -> Result<Option<Arc<User>>, Error> {
+    let caller = whoever(ctx);
+    if let Some(scopes) = &caller.scopes
+        && let Some(needed) = scopes::of(ctx.field().name())
+        && !scopes.contains(&needed)
+    {
+        return Err(error::forbidden(&format!(
+            "This API key is not for this: it needs the scope {}.",
+            needed.as_str()
+        )));
+    }
+    Ok(caller.user)
 }
 
 /// Who is calling.
@@ -49,7 +64,7 @@ pub(super) fn caller(ctx: &Context<'_>) -> Option<Arc<User>> {
 /// # Errors
 /// `UNAUTHENTICATED` when nobody is signed in.
 pub(super) fn user(ctx: &Context<'_>) -> Result<Arc<User>, Error> {
-    caller(ctx).ok_or_else(|| match whoever(ctx).cookie_alone {
+    caller(ctx)?.ok_or_else(|| match whoever(ctx).cookie_alone {
         true => error::cookie_alone(),
         false => error::unauthenticated(),
     })

@@ -36,6 +36,7 @@ mod project;
 mod provider;
 mod quote;
 mod scalars;
+mod scopes;
 mod script_template;
 mod step;
 mod upload;

@@ -58,14 +58,14 @@ impl Provider {
 
     /// Why it cannot be used, in English, for callers who are signed in; else null.
     async fn unavailable_reason(&self, ctx: &Context<'_>) -> Option<&str> {
-        context::caller(ctx)?;
+        context::whoever(ctx).user?;
         self.0.disabled.as_deref()
     }
 
     /// How it did lately, and whether it is called, for callers who are signed in; else null. Of
     /// its models, the one that does worst says whether it is called.
     async fn health(&self, ctx: &Context<'_>) -> Option<ProviderHealth> {
-        context::caller(ctx)?;
+        context::whoever(ctx).user?;
         let health = &context::services(ctx).health;
         Some(health.standing_of_all(self.0.id()).into())
     }
@@ -178,7 +178,7 @@ impl ProviderModel {
 
     /// How it did lately, and whether it is called, for callers who are signed in; else null.
     async fn health(&self, ctx: &Context<'_>) -> Option<ProviderHealth> {
-        context::caller(ctx)?;
+        context::whoever(ctx).user?;
         let health = &context::services(ctx).health;
         Some(health.standing(&self.lane).into())
     }

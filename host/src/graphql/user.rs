@@ -85,7 +85,7 @@ pub(super) struct UserQueries;
 #[Object]
 impl UserQueries {
     /// Who is calling; null when nobody is signed in.
-    async fn me(&self, ctx: &Context<'_>) -> Option<User> {
-        context::caller(ctx).map(User)
+    async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>, Error> {
+        Ok(context::caller(ctx)?.map(User))
     }
 }

@@ -707,3 +707,56 @@ async fn only_named_pages_of_other_hosts_may_use_the_api() {
         assert!(!headers.contains_key("strict-transport-security"), "no TLS");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_stored_operations_are_run_where_the_operator_says_so() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../graphql/operations");
+    let world = Setup::default()
+        .set("graphql.stored_operations", folder.display())
+        .set("accounts.registration", false)
+        .start()
+        .await;
+    // Those of the repository's clients.
+    world.client().project().await;
+    let open = door(&world);
+    let refused = open.send(ME, json!({})).await;
+    assert_eq!(refused.code(), "OPERATION_NOT_STORED", "{}", refused.body);
+    let name = folder.join("CreateProject.graphql");
+    let text = std::fs::read_to_string(name).expect("a document");
+    let hash = {
+        use sha2::Digest as _;
+        hex::encode(sha2::Sha256::digest(text.as_bytes()))
+    };
+    let client = (open.http.post(format!("{}/graphql", open.url)))
+        .bearer_auth(&world.launch.token)
+        .json(&json!({
+            "variables": {"input": {"name": "Aurora"}},
+            "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}},
+        }));
+    let answer: Value = client
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert!(answer["data"]["createProject"].is_object(), "{answer}");
+    // Nor can one be stored by asking.
+    let hash = {
+        use sha2::Digest as _;
+        hex::encode(sha2::Sha256::digest(ME.as_bytes()))
+    };
+    let client = (open.http.post(format!("{}/graphql", open.url))).json(&json!({
+        "query": ME,
+        "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}},
+    }));
+    let answer: Value = client
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    let code = &answer["errors"][0]["extensions"]["code"];
+    assert_eq!(code, "OPERATION_NOT_STORED", "{answer}");
+}

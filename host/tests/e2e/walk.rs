@@ -367,6 +367,75 @@ fn ids_in(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// A key does what its scopes say: a root field that is neither public, nor for admins, nor about
+/// accounts and keys needs one.
+async fn scopes(owner: &Client, shape: &Shape, ids: &Ids) {
+    let mut keys = Vec::new();
+    for scope in ["READ", "PROJECTS", "GENERATE", "WEBHOOKS", "BILLING"] {
+        let wish = json!({"name": scope, "scopes": [scope]});
+        let made = one(owner, shape, "createApiKey", wish).await;
+        let made = &made["data"]["createApiKey"];
+        assert_eq!(made["apiKey"]["scopes"], json!([scope]));
+        keys.push((scope, owner.signed_in_as(text(made, "/secret"))));
+    }
+    let is_refused = |answer: &Value| answer["errors"][0]["extensions"]["code"] == "FORBIDDEN";
+    for field in shape.fields("Query") {
+        let arguments = ids.arguments(&field).swap_remove(0);
+        let query = shape.query(&field, &arguments);
+        for (scope, program) in &keys {
+            let answer = program.send(&query, json!({})).await;
+            let may = *scope == "READ" || (PUBLIC.contains(&field.as_str()) && field != "me");
+            let never =
+                ADMINS.contains(&field.as_str()) || ["apiKeys", "sessions"].contains(&&*field);
+            assert_eq!(
+                is_refused(&answer),
+                never || !may,
+                "{field} {scope} {answer}"
+            );
+        }
+    }
+    for mutation in shape.fields("Mutation") {
+        if OPEN.contains(&mutation.as_str()) {
+            continue;
+        }
+        let mut may = Vec::new();
+        for (scope, program) in &keys {
+            // With an input that comes to nothing, whoever may.
+            let missing = ids.missing().input(&mutation, "");
+            let answer = one(program, shape, &mutation, missing).await;
+            if !is_refused(&answer) {
+                may.push(*scope);
+            }
+        }
+        let never = ACCOUNTS.contains(&mutation.as_str())
+            || ADMINS.contains(&mutation.as_str())
+            || [
+                "createApiKey",
+                "limitApiKey",
+                "revokeApiKey",
+                "retryBatch",
+                "retryJob",
+                "setProjectBudget",
+            ]
+            .contains(&&*mutation);
+        assert_eq!(may.len(), usize::from(!never), "{mutation} {may:?}");
+        assert!(!may.contains(&"READ"), "{mutation}");
+    }
+    for field in shape.fields("Subscription") {
+        let query = match &*field {
+            "jobEvents" => format!(
+                "subscription {{ jobEvents(jobId: \"{}\") {{ seq }} }}",
+                ids.film
+            ),
+            other => format!("subscription {{ {other} {{ seq }} }}"),
+        };
+        for (_, program) in keys.iter().filter(|(scope, _)| *scope != "READ") {
+            let errors = refused(program, &query, json!({})).await;
+            assert!(errors.to_string().contains("FORBIDDEN"), "{field} {errors}");
+        }
+    }
+}
+
 /// What belongs to an account with a password, from its beginning to its end.
 async fn account(
     nobody: &Client,
@@ -535,6 +604,7 @@ async fn every_field_is_its_owners() {
         }
     }
 
+    scopes(&owner, &shape, &ids).await;
     let all = in_order(shape.fields("Mutation"));
     for mutation in ACCOUNTS {
         assert!(

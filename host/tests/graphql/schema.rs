@@ -295,6 +295,8 @@ async fn the_operations_of_the_documents_run() {
             "jobId": job, "captions": [{ "startMs": 0, "endMs": 900, "text": "Hi." }],
             "idempotencyKey": "captions",
         } }),
+        "Login" => json!({ "input": { "email": "ann@example.com", "password": "a guess" } }),
+        "RefreshSession" => json!({ "input": { "refreshToken": "gv_rt_none", "attempt": "1" } }),
         "CancelJob" | "RetryJob" => json!({ "input": { "jobId": job } }),
         "GenerateVideos" => films(&project),
         "Batch" => json!({ "id": batch }),

@@ -25,6 +25,7 @@ fn key(owner: UserId) -> ApiKey {
         owner,
         name: "Shop".to_owned(),
         hint: "1234".to_owned(),
+        scopes: None,
         in_flight: None,
         budget: None,
         created_at: time::now(),

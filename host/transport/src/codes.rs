@@ -29,6 +29,8 @@ pub const FORBIDDEN: &str = "FORBIDDEN";
 pub const PERSISTED_QUERY_NOT_FOUND: &str = "PERSISTED_QUERY_NOT_FOUND";
 /// Persisted queries are switched off.
 pub const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PERSISTED_QUERY_NOT_SUPPORTED";
+/// Only the documents that were stored are run.
+pub const OPERATION_NOT_STORED: &str = "OPERATION_NOT_STORED";
 /// One socket holds its maximum of running operations.
 pub const TOO_MANY_OPERATIONS: &str = "TOO_MANY_OPERATIONS";
 /// One identity holds its maximum of event streams.

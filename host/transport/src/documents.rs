@@ -1,8 +1,11 @@
 //! Parsed documents, kept so that a repeated query is neither parsed nor measured again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_graphql::{
@@ -75,6 +78,8 @@ impl Document {
 pub(crate) struct Documents {
     by_text: Option<Cache<Arc<str>, Arc<Document>>>,
     by_hash: Option<Cache<[u8; 32], Arc<Document>>>,
+    /// The only ones that are run, if there are such.
+    stored: Option<HashMap<[u8; 32], Arc<Document>>>,
     max_query_bytes: usize,
     limits: crate::DocumentLimits,
 }
@@ -99,6 +104,14 @@ impl Documents {
             by_hash: options
                 .apq
                 .map(|capacity| Cache::builder().max_capacity(capacity).build()),
+            stored: options.stored.as_deref().map(|texts| {
+                let documents = texts.iter().filter_map(|text| {
+                    // Checked by `check_stored`, which says what is wrong.
+                    let document = parse(text).ok()?;
+                    Some((Sha256::digest(text.as_bytes()).into(), Arc::new(document)))
+                });
+                documents.collect()
+            }),
             max_query_bytes: options.max_query_bytes,
             limits: options.limits.clone(),
         }
@@ -111,6 +124,23 @@ impl Documents {
         query: Option<&str>,
         persisted: Option<&Value>,
     ) -> Result<Arc<Document>, Failure> {
+        if let Some(stored) = &self.stored {
+            let persisted = persisted.filter(|value| !matches!(value, Value::Null));
+            let hash = match (persisted, query) {
+                (Some(persisted), _) => persisted_hash(persisted)?,
+                (None, Some(query)) => Sha256::digest(query.as_bytes()).into(),
+                (None, None) => {
+                    return Err(Failure::bad_request("The parameter \"query\" is missing"));
+                }
+            };
+            return stored.get(&hash).cloned().ok_or_else(|| {
+                Failure::document(coded(
+                    codes::OPERATION_NOT_STORED,
+                    "This server runs only the operations that its operator has stored",
+                    None,
+                ))
+            });
+        }
         let Some(persisted) = persisted.filter(|value| !matches!(value, Value::Null)) else {
             let query =
                 query.ok_or_else(|| Failure::bad_request("The parameter \"query\" is missing"))?;
@@ -154,23 +184,34 @@ impl Documents {
             return Ok(document);
         }
         limits::check_text(text, self.max_query_bytes, &self.limits).map_err(Failure::document)?;
-        let parsed = parse_query(text).map_err(|error| {
-            let mut failure = coded(codes::PARSE_FAILED, error.to_string(), None);
-            failure.locations = error.positions().collect();
-            Failure::document(failure)
-        })?;
-        limits::check_document(&parsed, &self.limits).map_err(Failure::document)?;
-        let text: Arc<str> = Arc::from(text);
-        let document = Arc::new(Document {
-            text: Arc::clone(&text),
-            parsed,
-            validated: AtomicBool::new(false),
-        });
+        let document = parse(text)?;
+        limits::check_document(&document.parsed, &self.limits).map_err(Failure::document)?;
+        let text = Arc::clone(&document.text);
+        let document = Arc::new(document);
         if let Some(cache) = &self.by_text {
             cache.insert(text, Arc::clone(&document));
         }
         Ok(document)
     }
+}
+
+fn parse(text: &str) -> Result<Document, Failure> {
+    let parsed = parse_query(text).map_err(|error| {
+        let mut failure = coded(codes::PARSE_FAILED, error.to_string(), None);
+        failure.locations = error.positions().collect();
+        Failure::document(failure)
+    })?;
+    Ok(Document {
+        text: Arc::from(text),
+        parsed,
+        validated: AtomicBool::new(false),
+    })
+}
+
+/// What is wrong with a document that is to be stored; nothing: it can be.
+#[must_use]
+pub fn check_stored(text: &str) -> Option<String> {
+    parse_query(text).err().map(|error| error.to_string())
 }
 
 fn persisted_hash(value: &Value) -> Result<[u8; 32], Failure> {

@@ -56,6 +56,7 @@ mod sse;
 mod variables;
 mod websocket;
 
+pub use documents::check_stored;
 pub use identity::{Authenticator, Decorate, Identity, Refusal, RequestId};
 pub use nulls::{SchemaTextError, SchemaTypes};
 pub use options::{AllowedOrigins, DocumentLimits, Graphiql, Options};

@@ -26,6 +26,9 @@ pub struct Options {
     /// How many documents clients may register under their SHA-256 (Apollo's automatic persisted queries).
     /// `None` switches the protocol off. Default 1,000.
     pub apq: Option<u64>,
+    /// The only documents that are run, by their text or by its SHA-256 (`extensions.persistedQuery`). Default `None`:
+    /// any document within the limits.
+    pub stored: Option<Arc<[String]>>,
     /// How long a socket may take from upgrade to acknowledgement; later is closed with 4408. Default 10 s.
     pub init_timeout: Duration,
     /// A socket that was silent this long gets a WebSocket ping frame. Default 20 s.
@@ -64,6 +67,7 @@ impl Default for Options {
             types: None,
             document_cache_bytes: 16 * 1024 * 1024,
             apq: Some(1_000),
+            stored: None,
             init_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             pong_timeout: Duration::from_secs(20),

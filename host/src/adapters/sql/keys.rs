@@ -10,6 +10,7 @@ use super::{
     query::{Row, query},
     rows,
     spending::{self, BUDGET},
+    values::{Json, to_json},
 };
 use crate::{
     accounts::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 const KEY: &str = "api_keys.id AS key_id, api_keys.owner_id AS key_owner, api_keys.name AS key_name, \
-    api_keys.hint, api_keys.in_flight, api_keys.created_at AS key_created_at, api_keys.expires_at, \
+    api_keys.hint, api_keys.scopes, api_keys.in_flight, api_keys.created_at AS key_created_at, api_keys.expires_at, \
     api_keys.revoked_at, api_keys.last_used_at";
 
 impl Database {
@@ -60,7 +61,7 @@ impl Database {
                 }
                 query(
                     "INSERT INTO api_keys (id, owner_id, name, token_hash, hint, in_flight, \
-                     created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                     created_at, expires_at, scopes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                 )
                 .bind(key.id.uuid())
                 .bind(owner.uuid())
@@ -70,6 +71,7 @@ impl Database {
                 .bind(key.in_flight.map(i64::from))
                 .bind(key.created_at)
                 .bind(key.expires_at)
+                .bind(key.scopes.as_ref().map(to_json).transpose()?)
                 .execute(&mut *connection)
                 .await?;
                 let limit = key.budget.map(|budget| budget.limit);
@@ -235,6 +237,9 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
         owner: UserId::from_uuid(rows::uuid(row, "key_owner")?),
         name: row.try_get("key_name")?,
         hint: row.try_get("hint")?,
+        scopes: (row.try_get::<Option<Json>>("scopes")?)
+            .map(|scopes| scopes.read("scopes of a key"))
+            .transpose()?,
         in_flight: in_flight.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
         budget: None,
         created_at: rows::time(row, "key_created_at")?,

@@ -252,7 +252,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// Follows a link to a new password: every session is closed, the user is told and signed in.
+    /// Follows a link to a new password: every session is closed, the user is told and signed in. When
+    /// it was not known before that the address is theirs, API keys are revoked and webhook
+    /// endpoints deleted, too: they may be somebody else's, who had registered with it.
     ///
     /// # Errors
     /// `Invalid` for the password; `Wrong` when the link is not good any more.
@@ -267,8 +269,11 @@ impl Sessions {
         check_new("password", &password, "", &mut problems);
         problems.into_result().map_err(Error::Invalid)?;
         // Before it is hashed: wrong links cost nothing.
-        if !self.database.link_is_good(&hash, time::now()).await? {
-            return Err(Error::Wrong(GONE));
+        let found = self.database.reset_of(&hash, time::now()).await?;
+        let user = found.ok_or(Error::Wrong(GONE))?;
+        if user.verified_at.is_none() {
+            // Whoever registered with the address without having it hears nothing any more.
+            self.hang_up(user.id).await?;
         }
         let password = self.hasher.hash(password).await?;
         let key = format!("password/{}", SessionId::generate());

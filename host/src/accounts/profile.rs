@@ -19,6 +19,9 @@ use crate::{
 /// How fresh a session has to be to do what else takes a password, for accounts without one.
 const FRESH: Duration = Duration::from_secs(15 * 60);
 
+/// Things that are deleted between two looks.
+const PAGE: u32 = 100;
+
 impl Sessions {
     /// Changes the name that is shown, and the language of mails.
     ///
@@ -143,7 +146,6 @@ impl Sessions {
 
     /// Deletes what a user has made, and tells nobody about it any more.
     async fn empty(&self, user: UserId) -> Result<(), sql::Error> {
-        const PAGE: u32 = 100;
         loop {
             let page = self.database.list_projects(user, None, PAGE).await?;
             for project in &page.items {
@@ -151,9 +153,13 @@ impl Sessions {
                 gone.await?;
             }
             if !page.more {
-                break;
+                return self.hang_up(user).await;
             }
         }
+    }
+
+    /// Deletes a user's webhook endpoints.
+    pub(super) async fn hang_up(&self, user: UserId) -> Result<(), sql::Error> {
         loop {
             let page = self.database.list_endpoints(user, None, PAGE).await?;
             for endpoint in &page.items {

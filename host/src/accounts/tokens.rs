@@ -86,6 +86,8 @@ struct Claims {
     aud: String,
     sub: String,
     email: String,
+    /// Is it known that the address is the user's? Anybody may register with any.
+    email_verified: bool,
     role: String,
     app_metadata: Metadata,
     iat: i64,
@@ -392,6 +394,7 @@ impl Keyring {
             aud: self.0.audience.clone(),
             sub: subject.user.id.to_string(),
             email: subject.user.email.clone(),
+            email_verified: subject.user.verified_at.is_some(),
             role: subject.user.role.as_str().to_owned(),
             app_metadata: Metadata {
                 subscription_tier: subject.plan.clone(),

@@ -53,6 +53,7 @@ const claims = jose.decodeJwt(accessToken);
 function taken(found) {
   equal(found.sub, user.id);
   equal(found.email, user.email);
+  equal(found.email_verified, false);
   equal(found.role, user.role.toLowerCase());
   equal(Object.keys(found.app_metadata).sort(), ['credits_remaining', 'subscription_tier']);
   equal(found.exp - found.iat, expiresIn);

@@ -663,6 +663,55 @@ async fn a_mails_links_work_without_an_app() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_prepared_an_account_for_somebody_else_is_out() {
+    let world = setup().start_with_mail().await;
+    let open = door(&world);
+    let squatter = open.register("lena@example.com", "squatting here 1").await;
+    let inside = open.with(&squatter["accessToken"]);
+    let key = "mutation { result: createApiKey(input: {name: \"Back door\"}) {
+        ... on CreateApiKeySuccess { secret } } }";
+    let key = inside.send(key, json!({})).await;
+    let program = open.with(&key.result()["secret"]);
+    assert!(program.me().await["id"].is_string());
+    let ear =
+        "mutation { result: createWebhookEndpoint(input: {url: \"https://example.com/ear\"}) {
+        __typename } }";
+    let ear = inside.send(ear, json!({})).await;
+    assert_eq!(ear.result()["__typename"], "CreateWebhookEndpointSuccess");
+
+    // Lena, whose address it is, takes the account over.
+    open.one(ASK_RESET, json!({"email": "lena@example.com"}))
+        .await;
+    let mail = mails(&world, "lena@example.com", "for this address", 1).await;
+    let new = json!({"token": token(&mail[0]), "password": PASSWORD});
+    let entered = open.one(RESET, new).await;
+    assert_eq!(entered.result()["user"]["emailVerified"], true);
+    for outside in [&inside, &program] {
+        assert_eq!(outside.send(ME, json!({})).await.code(), "UNAUTHENTICATED");
+    }
+    let lena = open.with(&entered.result()["accessToken"]);
+    let ears = "{ result: webhookEndpoints { nodes { id } } }";
+    let ears = lena.send(ears, json!({})).await;
+    assert_eq!(ears.result()["nodes"], json!([]));
+    // Once it is known whose it is, a new password leaves programs alone.
+    let key = "mutation { result: createApiKey(input: {name: \"Shop\"}) {
+        ... on CreateApiKeySuccess { secret } } }";
+    let key = lena.send(key, json!({})).await;
+    open.one(ASK_RESET, json!({"email": "lena@example.com"}))
+        .await;
+    let mail = mails(&world, "lena@example.com", "for this address", 2).await;
+    let mut done = Vec::new();
+    for mail in &mail {
+        let new = json!({"token": token(mail), "password": "yet another horse"});
+        done.push(open.one(RESET, new).await.code().to_owned());
+    }
+    done.sort();
+    assert_eq!(done, ["", "UNAUTHENTICATED"], "the first link was used");
+    let program = open.with(&key.result()["secret"]);
+    assert!(program.me().await["id"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_named_pages_of_other_hosts_may_use_the_api() {
     let world = Setup::default()
         .set("server.allowed_origins", r#"["https://app.example.com"]"#)

@@ -95,6 +95,7 @@ async fn a_token_says_who_and_is_taken() {
     assert_eq!(header, json!({"alg": "RS256", "typ": "JWT", "kid": key.id}));
     assert_eq!(claims["sub"], mint.bench.ann.id.to_string());
     assert_eq!(claims["email"], "ann@example.com");
+    assert_eq!(claims["email_verified"], true);
     assert_eq!(claims["role"], "user");
     let metadata = json!({"subscription_tier": "pro", "credits_remaining": 42});
     assert_eq!(claims["app_metadata"], metadata);

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use genvid::{
     accounts::tokens::generate,
+    app,
     billing::{
         Grant,
         budget::{Limit, Period},
     },
+    config,
     jobs::store::MediaRole,
     providers::{Lane, Rules, Sign},
     time,
-    vault::Vault,
+    vault::{self, Vault},
 };
 use genvid_testing as servers;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
@@ -567,4 +569,31 @@ async fn what_is_installed_is_read_by_both_roles_and_written_by_neither() {
             );
         }
     }
+}
+
+/// With a server that others reach too, the key that seals secrets is given from outside.
+#[tokio::test]
+async fn a_server_needs_the_key_that_seals_its_secrets() {
+    let bench = Bench::postgres().await;
+    let load = |flags: &[(&str, String)]| config::load(None, flags).expect("settings");
+    let missing = app::vault(&load(&[]), &bench.database).await;
+    let missing = missing.expect_err("no key").to_string();
+    assert!(missing.contains("GENVID_ENCRYPTION_KEY"), "{missing}");
+    let given = load(&[("encryption.key", vault::new_key())]);
+    app::vault(&given, &bench.database).await.expect("a key");
+    let development = load(&[("development.user", "dev@localhost".to_owned())]);
+    let first = app::vault(&development, &bench.database)
+        .await
+        .expect("a key");
+    let sealed = first.seal("test", b"secret").expect("sealed");
+    let again = app::vault(&development, &bench.database)
+        .await
+        .expect("the same key");
+    assert_eq!(again.open("test", &sealed).expect("opened"), b"secret");
+    let bad = config::load(None, &[("encryption.key", "short".to_owned())]);
+    let bad = bad.expect_err("no key").to_string();
+    assert!(
+        bad.contains("encryption.key") && !bad.contains("short"),
+        "{bad}"
+    );
 }

@@ -238,9 +238,10 @@ pub(crate) async fn an_address_is_of_who_shows_it(bench: Bench) {
     ] {
         assert_eq!(
             database
-                .link_is_good(&hash, time::now())
+                .reset_of(&hash, time::now())
                 .await
-                .expect("read"),
+                .expect("read")
+                .is_some(),
             good
         );
         let done = database.follow_reset(hash, time::now(), "hash".to_owned(), None);

@@ -38,20 +38,23 @@ impl Database {
         .await
     }
 
-    /// Whether a link leads to a new password.
+    /// Whose password a link leads to, if it is good.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn link_is_good(&self, hash: &[u8], now: Timestamp) -> Result<bool, Error> {
-        let found = query(
-            "SELECT user_id FROM account_links WHERE token_hash = $1 AND purpose = 'RESET' \
-             AND used_at IS NULL AND expires_at > $2",
-        )
+    pub async fn reset_of(&self, hash: &[u8], now: Timestamp) -> Result<Option<User>, Error> {
+        query(AssertSqlSafe(format!(
+            "SELECT {USER} FROM account_links JOIN users ON users.id = account_links.user_id \
+             WHERE token_hash = $1 AND purpose = 'RESET' AND used_at IS NULL \
+             AND account_links.expires_at > $2 AND deleted_at IS NULL"
+        )))
         .bind(hash)
         .bind(now)
         .fetch_optional(&mut self.read(Scope::Identity).await?)
-        .await?;
-        Ok(found.is_some())
+        .await?
+        .as_ref()
+        .map(user)
+        .transpose()
     }
 
     /// Follows a link that shows that an address is a user's. `mail` names the change of an address,
@@ -157,6 +160,17 @@ impl Database {
                     None => return Ok(Followed::Gone),
                     // Unless the address was changed meanwhile.
                     Some(user) if user.email != address => return Ok(Followed::Gone),
+                    // Who has had the account until now may be somebody else.
+                    Some(user) if user.verified_at.is_none() => {
+                        query(
+                            "UPDATE api_keys SET revoked_at = $2 WHERE owner_id = $1 \
+                             AND revoked_at IS NULL",
+                        )
+                        .bind(id)
+                        .bind(now)
+                        .execute(&mut *connection)
+                        .await?;
+                    }
                     Some(_) => {}
                 }
                 if !take_address(connection, id, &address, now).await? {

@@ -121,6 +121,10 @@ id!(
     ApiKeyId, "key_"
 );
 id!(
+    /// Something that an administrator did.
+    ActId, "act_"
+);
+id!(
     /// A place where a user is signed in.
     SessionId, "ses_"
 );

@@ -1,6 +1,7 @@
 //! Who is calling: users, how they sign in, and what programs of theirs sign in with. Every query is
 //! scoped to its owner.
 
+pub mod acts;
 pub mod keys;
 pub mod links;
 pub mod password;

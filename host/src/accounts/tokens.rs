@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, time::Instant};
 
-use super::User;
+use super::{User, acts};
 use crate::{
     adapters::sql::{self, Database},
     ids::{SessionId, UserId},
@@ -321,7 +321,7 @@ impl Keyring {
         // Finding primes takes its time.
         let key = tokio::task::spawn_blocking(move || generate(&vault, signs_from)).await??;
         let id = key.id.clone();
-        self.0.database.insert_signing_key(key).await?;
+        self.0.database.insert_signing_key(key, acts::NODE).await?;
         Ok(id)
     }
 

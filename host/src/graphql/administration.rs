@@ -16,8 +16,9 @@ use super::{
     scalars::DateTime,
 };
 use crate::{
+    accounts::acts,
     billing::desk::{Move, Moved},
-    ids::AttemptId,
+    ids::{ActId, AttemptId},
     jobs::settle::{Finding, OpenAttempt},
 };
 
@@ -148,6 +149,86 @@ pub(super) struct SettleAttemptSuccess {
     attempt: UnsettledAttempt,
 }
 
+/// What an administrator did.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "acts::ActKind")]
+pub(super) enum AdministrativeActKind {
+    /// Credits were given.
+    GrantCredits,
+    /// Credits were corrected.
+    AdjustCredits,
+    /// A call whose outcome nobody knew was settled.
+    SettleAttempt,
+    /// A user got another role.
+    SetRole,
+    /// A user was put on a plan.
+    SetPlan,
+    /// A key that signs access tokens was made.
+    AddSigningKey,
+    /// A key that signed access tokens was withdrawn.
+    RevokeSigningKey,
+    /// A version of a plugin was installed.
+    InstallPlugin,
+    /// Another version of a plugin was made the active one.
+    UsePlugin,
+    /// A version of a plugin was removed.
+    RemovePlugin,
+    /// A provider was set up for every node.
+    SetProvider,
+    /// What was set for a provider was forgotten.
+    ResetProvider,
+}
+
+/// Something that an administrator did. Written down in its transaction, and never changed.
+#[derive(SimpleObject)]
+pub(super) struct AdministrativeAct {
+    /// Opaque, begins with `act_`.
+    id: ID,
+    /// When.
+    at: DateTime,
+    /// Who: a user's id; `operator` for the command line; `genvid` for a node by itself.
+    actor: String,
+    /// What.
+    kind: AdministrativeActKind,
+    /// To what: an id, or a name.
+    subject: String,
+    /// The rest. Never a secret.
+    details: Vec<AdministrativeDetail>,
+}
+
+/// Something about an act.
+#[derive(SimpleObject)]
+pub(super) struct AdministrativeDetail {
+    /// What it is, for example `reason`.
+    name: String,
+    /// As text.
+    value: String,
+}
+
+impl From<acts::Act> for AdministrativeAct {
+    fn from(row: acts::Act) -> Self {
+        let details = row.details.as_object().into_iter().flatten();
+        let details = details.filter(|(_, value)| !value.is_null());
+        Self {
+            id: row.id.into(),
+            at: row.at.into(),
+            actor: row.actor,
+            kind: row.kind.into(),
+            subject: row.subject,
+            details: details
+                .map(|(name, value)| AdministrativeDetail {
+                    name: name.clone(),
+                    value: (value.as_str()).map_or_else(|| value.to_string(), str::to_owned),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Named for AdministrativeAct {
+    const NAME: &'static str = "AdministrativeAct";
+}
+
 outcome!(
     /// What became of `grantCredits`.
     GrantCreditsResult =
@@ -181,6 +262,24 @@ pub(super) struct AdministrationQueries;
 
 #[Object]
 impl AdministrationQueries {
+    /// What administrators did, newest first. For admins.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn administrative_acts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many, 1 to 100; without it 20.")] first: Option<i32>,
+        #[graphql(desc = "Only those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<AdministrativeAct>, Error> {
+        context::admin(ctx)?;
+        let first = page_size(first)?;
+        let place = decode_cursor::<ActId>("after", after.as_deref())?;
+        let accounts = context::services(ctx).sessions.accounts();
+        let page = accounts.acts(place, first).await;
+        let page = page.map_err(|failed| error::database(ctx, &failed))?;
+        let entries = (page.items.into_iter()).map(|row| (encode_cursor(row.id), row.into()));
+        Ok(Connection::new(entries, after.is_some(), page.more))
+    }
+
     /// Paid calls of all users that are not settled, oldest first. For admins.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn open_attempts(
@@ -293,7 +392,7 @@ impl AdministrationMutations {
             };
             let attempt = fields.finish_with(attempt)?;
             let jobs = &context::services(ctx).jobs;
-            let by = admin.name.clone();
+            let by = (admin.id.to_string(), admin.name.clone());
             let open = jobs
                 .settle_attempt(attempt, finding, by, input.reason)
                 .await?;

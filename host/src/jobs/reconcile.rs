@@ -301,6 +301,7 @@ impl Reconciler {
             attempt: attempt.id,
             finding,
             by: by.clone(),
+            actor: by.clone(),
             reason: reason.to_owned(),
             deadline: time::now().after(self.life),
         };

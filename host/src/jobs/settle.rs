@@ -40,6 +40,8 @@ pub struct Settlement {
     pub finding: Finding,
     /// Who found it. The job's owner reads that.
     pub by: String,
+    /// The same, for the log of administrative acts: a user's id, or what did it.
+    pub actor: String,
     /// Where, or why. The job's owner reads that.
     pub reason: String,
     /// Until when a job that goes on has to be done, at least.
@@ -96,7 +98,7 @@ impl Service {
         Ok(page.await?)
     }
 
-    /// Settles an attempt whose outcome is unknown. For operators.
+    /// Settles an attempt whose outcome is unknown. For operators: who, by id and by name.
     ///
     /// # Errors
     /// `Invalid` names fields, `NotFound`, or `Conflict` when it is not to be settled so.
@@ -104,7 +106,7 @@ impl Service {
         &self,
         attempt: AttemptId,
         finding: Finding,
-        by: String,
+        (actor, by): (String, String),
         reason: String,
     ) -> Result<OpenAttempt, Error> {
         let mut problems = Problems::default();
@@ -124,6 +126,7 @@ impl Service {
             attempt,
             finding,
             by,
+            actor,
             reason,
             deadline: time::now().after(self.settings.deadline),
         };

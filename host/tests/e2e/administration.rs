@@ -18,6 +18,24 @@ const OPEN: &str = "{ openAttempts(first: 5) { nodes { id jobId jobStatus provid
     providerTaskId } } }";
 const ME: &str = "{ me { id email credits { available } } }";
 
+const ACTS: &str = "{ administrativeActs(first: 50) { nodes { id at actor kind subject
+    details { name value } } } }";
+
+/// What administrators did, newest first.
+async fn acts(client: &Client) -> Vec<Value> {
+    let acts = client.ask(ACTS, json!({})).await;
+    list(&acts, "/administrativeActs/nodes").to_vec()
+}
+
+fn detail<'a>(act: &'a Value, name: &str) -> &'a str {
+    let mut all = list(act, "/details").iter();
+    let found = all.find(|one| one["name"] == name);
+    text(
+        found.unwrap_or_else(|| panic!("no {name} in {act}")),
+        "/value",
+    )
+}
+
 async fn one(client: &Client, query: &str, input: Value) -> Value {
     let data = client.ask(query, json!({"input": input})).await;
     let mut fields = data.as_object().expect("data").values();
@@ -58,6 +76,7 @@ async fn who_is_no_admin_does_nothing() {
         (ADJUST, &grant),
         (SETTLE, &settle),
         (OPEN, &Value::Null),
+        (ACTS, &Value::Null),
     ] {
         let variables = match input {
             Value::Null => json!({}),
@@ -146,6 +165,32 @@ async fn credits_are_given_and_corrected_once() {
         {"kind": "GRANT", "amount": 500, "reason": "Spring"},
     ]);
     assert_eq!(lines["creditLedger"]["nodes"], wanted);
+    // What was refused, or was repeated, was not done.
+    let done = acts(&client).await;
+    let kinds: Vec<_> = done.iter().map(|act| text(act, "/kind")).collect();
+    let expected = [
+        "ADJUST_CREDITS",
+        "GRANT_CREDITS",
+        "SET_ROLE",
+        "ADD_SIGNING_KEY",
+    ];
+    assert_eq!(kinds, expected, "{done:?}");
+    assert_eq!(
+        (&done[1]["actor"], &done[1]["subject"]),
+        (&me["id"], &me["id"])
+    );
+    assert_eq!(detail(&done[1], "credits"), "500");
+    assert_eq!(detail(&done[1], "reason"), "Spring");
+    assert_eq!(
+        (text(&done[2], "/actor"), detail(&done[2], "role")),
+        ("operator", "admin")
+    );
+    assert_eq!(text(&done[3], "/actor"), "genvid");
+    let words = ["admin", "log", "--first", "2", "--json"];
+    let shown = world.run_beside(&words).await;
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!(shown.as_array().map(Vec::len), Some(2));
+    assert_eq!(shown[0]["id"], done[0]["id"]);
     world.audit().await;
 }
 
@@ -186,6 +231,13 @@ async fn a_lost_call_is_settled_by_one_of_many_who_try() {
         late.iter().all(|answer| answer["code"] == "CONFLICT"),
         "{answers:?}"
     );
+    let done = acts(&client).await;
+    let settled = done.iter().filter(|act| act["kind"] == "SETTLE_ATTEMPT");
+    let settled: Vec<_> = settled.collect();
+    assert_eq!(settled.len(), 1, "{done:?}");
+    assert_eq!(settled[0]["subject"], open["id"]);
+    assert!(text(settled[0], "/actor").starts_with("usr_"));
+    assert_eq!(detail(settled[0], "providerTaskId"), task);
     let row = client.ended(&job, "SUCCEEDED").await;
     assert_eq!(attempts(&row, "VIDEO"), ["kling SUCCEEDED CHARGED"]);
     assert_eq!(world.billed(Vendor::Kling), 1);

@@ -28,8 +28,9 @@ const CANARY: &str = "canary of the owner";
 /// What nobody has to be signed in for.
 const PUBLIC: [&str; 4] = ["creditOffers", "me", "providers", "scriptTemplates"];
 /// What only admins may.
-const ADMINS: [&str; 4] = [
+const ADMINS: [&str; 5] = [
     "adjustCredits",
+    "administrativeActs",
     "grantCredits",
     "openAttempts",
     "settleAttempt",
@@ -122,8 +123,10 @@ impl Ids {
                     self.old_project
                 ),
             ],
-            "apiKeys" | "batches" | "sessions" | "creditLedger" | "openAttempts" | "projects"
-            | "webhookEndpoints" | "avatars" | "voices" => vec!["(first: 3)".to_owned()],
+            "administrativeActs" | "apiKeys" | "batches" | "sessions" | "creditLedger"
+            | "openAttempts" | "projects" | "webhookEndpoints" | "avatars" | "voices" => {
+                vec!["(first: 3)".to_owned()]
+            }
             "creditOffers" | "jobWebhookSecret" | "me" | "providers" | "scriptTemplates" => {
                 vec![String::new()]
             }
@@ -693,6 +696,9 @@ async fn every_field_is_its_owners() {
         assert!(answer.get("errors").is_none(), "{mutation} {answer:#}");
         shape.walk("Mutation", &answer["data"], &mut reached);
     }
+    let acts = shape.query("administrativeActs", "(first: 100)");
+    let acts = owner.send(&acts, json!({})).await;
+    shape.walk("Query", &acts["data"], &mut reached);
     let never: Vec<_> = shape.all_fields().difference(&reached).cloned().collect();
     assert!(never.is_empty(), "no case reaches {never:#?}");
 }

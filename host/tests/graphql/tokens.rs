@@ -340,7 +340,7 @@ async fn keys_are_rotated_with_overlap() {
     assert!(
         mint.bench
             .database
-            .revoke_signing_key(third.clone(), now)
+            .revoke_signing_key(third.clone(), now, "operator")
             .await
             .expect("revoked")
     );
@@ -348,7 +348,7 @@ async fn keys_are_rotated_with_overlap() {
         !mint
             .bench
             .database
-            .revoke_signing_key(third, now)
+            .revoke_signing_key(third, now, "operator")
             .await
             .expect("once")
     );

@@ -64,6 +64,19 @@ pub(crate) async fn versions_are_kept_and_one_is_active(bench: Bench) {
         ]
     );
     let back = installer.activate("heygen", "0.1.0").await.expect("back");
+    let acts = bench.database.list_acts(None, 10).await.expect("read");
+    let acts: Vec<_> = (acts.items.iter())
+        .map(|act| format!("{} {} {}", act.actor, act.kind.as_str(), act.subject))
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            "operator USE_PLUGIN heygen",
+            "operator INSTALL_PLUGIN heygen",
+            "operator INSTALL_PLUGIN kling",
+            "operator INSTALL_PLUGIN heygen",
+        ]
+    );
     assert_eq!(back.replaced.as_deref(), Some("0.2.0"));
     assert_eq!(revision(&bench).await, 3);
     // Once more is the same as using it again.

@@ -106,7 +106,10 @@ pub(crate) async fn of_many_at_once_so_many_are_under_way(bench: Bench) {
     assert!(matches!(again, Ok((Accepted::Repeated(job), _)) if job.id == there[0].job.id));
     bench.accept_as(wanted(bench.bob, &plans)).await;
     // Who is put on another plan has more, and who loses it keeps what runs.
-    let put = bench.database.set_plan(bench.ann, "pro".to_owned()).await;
+    let put = bench
+        .database
+        .set_plan(bench.ann, "pro".to_owned(), "operator")
+        .await;
     assert!(put.expect("written"));
     for _ in 0..2 {
         bench.accept_as(wanted(bench.ann, &plans)).await;
@@ -115,7 +118,7 @@ pub(crate) async fn of_many_at_once_so_many_are_under_way(bench: Bench) {
     assert_eq!(too_many(more).limit, 9);
     bench
         .database
-        .set_plan(bench.ann, "gone".to_owned())
+        .set_plan(bench.ann, "gone".to_owned(), "operator")
         .await
         .expect("written");
     let fewer = bench.database.accept_job(wanted(bench.ann, &plans)).await;

@@ -113,7 +113,11 @@ async fn filled() -> Bench {
     }
     let vault = Vault::new(&[1; 32], &[]);
     let key = generate(&vault, time::now()).expect("a key");
-    bench.database.insert_signing_key(key).await.expect("kept");
+    bench
+        .database
+        .insert_signing_key(key, "operator")
+        .await
+        .expect("kept");
     let lane = Lane::account("heygen");
     let barred = Sign::Barred("The key is wrong.".to_owned());
     let told = bench.database.tell_circuit(&lane, barred, Rules::default());
@@ -220,6 +224,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "refresh_tokens",
         "account_links",
         "signing_keys",
+        "admin_acts",
         "batches",
         "batch_items",
         "batch_quotes",
@@ -245,7 +250,7 @@ async fn nobody_sees_nothing_and_users_see_their_own() {
         let all = format!("SELECT count(*) FROM {table}");
         let there = server.sql(&place.name, &all).expect("counted");
         assert_ne!(there.trim(), "0", "{table} has no rows to hide");
-        if table == "signing_keys" {
+        if ["signing_keys", "admin_acts"].contains(&table.as_str()) {
             // Nobody's: whoever finds out who is calling reads them, and no user does.
             let mut transaction = connection.begin().await.expect("begun");
             sqlx::query("SELECT set_config('genvid.user_id', $1, TRUE)")
@@ -434,6 +439,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("refresh_tokens", "INSERT SELECT UPDATE", ""),
         ("account_links", "INSERT SELECT UPDATE", ""),
         ("signing_keys", "INSERT SELECT UPDATE", ""),
+        ("admin_acts", "INSERT SELECT", "INSERT SELECT"),
         ("jobs", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("steps", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("attempts", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),

@@ -59,6 +59,7 @@ fn settlement(attempt: &Attempt, finding: Finding) -> Settlement {
         attempt: attempt.id,
         finding,
         by: "Olga".to_owned(),
+        actor: "operator".to_owned(),
         reason: "looked into the console".to_owned(),
         deadline: later(),
     }

@@ -1,16 +1,17 @@
 //! Users and their access tokens.
 
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Database, Error,
+    Database, Error, acts,
     database::Scope,
     mails,
     query::{Row, query},
     rows,
 };
 use crate::{
-    accounts::{Role, User, sessions::fold},
+    accounts::{Role, User, acts::ActKind, sessions::fold},
     ids::UserId,
     mail::Language,
     time::Timestamp,
@@ -111,15 +112,25 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_plan(&self, user: UserId, plan: String) -> Result<bool, Error> {
+    pub async fn set_plan(
+        &self,
+        user: UserId,
+        plan: String,
+        by: &'static str,
+    ) -> Result<bool, Error> {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
                 let written = query("UPDATE users SET plan = $2 WHERE id = $1")
                     .bind(user.uuid())
-                    .bind(plan)
-                    .execute(connection)
+                    .bind(&plan)
+                    .execute(&mut *connection)
                     .await?
                     .rows_affected();
+                if written > 0 {
+                    let details = json!({ "plan": plan });
+                    let subject = user.to_string();
+                    acts::note(connection, by, ActKind::SetPlan, &subject, details).await?;
+                }
                 Ok(written > 0)
             })
         })
@@ -130,15 +141,25 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_role(&self, user: UserId, role: Role) -> Result<bool, Error> {
+    pub async fn set_role(
+        &self,
+        user: UserId,
+        role: Role,
+        by: &'static str,
+    ) -> Result<bool, Error> {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
                 let written = query("UPDATE users SET role = $2 WHERE id = $1")
                     .bind(user.uuid())
                     .bind(role.as_str())
-                    .execute(connection)
+                    .execute(&mut *connection)
                     .await?
                     .rows_affected();
+                if written > 0 {
+                    let details = json!({ "role": role.as_str() });
+                    let subject = user.to_string();
+                    acts::note(connection, by, ActKind::SetRole, &subject, details).await?;
+                }
                 Ok(written > 0)
             })
         })

@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Database, Error,
+    Database, Error, acts,
     database::Scope,
     holds,
     jobs::placeholders,
@@ -19,11 +20,15 @@ use super::{
     rows,
 };
 use crate::{
+    accounts::acts::ActKind,
     billing::{Account, Adjustment, Balance, Booked, Grant, Holding, Line, Shortage, TransferKind},
     ids::{JobId, TransferId, UserId},
     jobs::store::Page,
     time::{self, Timestamp},
 };
+
+/// How keys of operators begin: what has another one the server gives by itself.
+const BY_HAND: &str = "operator/";
 
 /// Credits that go from one account to another.
 pub(super) struct Transfer<'a> {
@@ -53,7 +58,7 @@ impl Database {
                 lock(connection, grant.user).await?;
                 let transfer = Transfer {
                     owner: grant.user,
-                    key: grant.key,
+                    key: grant.key.clone(),
                     kind: TransferKind::Grant,
                     from: Account::Promotions,
                     to: Account::Available(grant.user),
@@ -66,6 +71,14 @@ impl Database {
                     Some(id) => id,
                     None => return repeated(connection, &transfer).await,
                 };
+                if grant.key.starts_with(BY_HAND) {
+                    let details = json!({
+                        "credits": grant.credits, "reason": grant.reason, "key": grant.key,
+                        "expiresAt": grant.expires_at.map(|at| at.to_string()),
+                    });
+                    let (actor, subject) = (&grant.actor, grant.user.to_string());
+                    acts::note(connection, actor, ActKind::GrantCredits, &subject, details).await?;
+                }
                 if let Some(expires_at) = grant.expires_at {
                     query(
                         "INSERT INTO credit_lots (id, owner_id, amount, remaining, expires_at) \
@@ -102,7 +115,7 @@ impl Database {
                 let amount = change.credits.saturating_abs();
                 let transfer = Transfer {
                     owner: change.user,
-                    key: change.key,
+                    key: change.key.clone(),
                     kind: TransferKind::Adjustment,
                     from,
                     to,
@@ -114,6 +127,11 @@ impl Database {
                 if book(connection, &transfer).await?.is_none() {
                     return repeated(connection, &transfer).await;
                 }
+                let details = json!({
+                    "credits": change.credits, "reason": change.reason, "key": change.key,
+                });
+                let (actor, subject) = (&change.actor, change.user.to_string());
+                acts::note(connection, actor, ActKind::AdjustCredits, &subject, details).await?;
                 if change.credits < 0 {
                     // Those without an end go first: they are the operator's to correct.
                     let ending = holds::left_in_lots(connection, change.user).await?;

@@ -4,6 +4,7 @@
 
 mod accept;
 mod accounts;
+mod acts;
 mod audit;
 mod batches;
 mod circuits;

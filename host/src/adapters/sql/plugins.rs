@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::{
-    Database, Error, OpenError,
+    Database, Error, OpenError, acts,
     database::Scope,
     postgres,
     query::{Connection, Row, query},
@@ -15,6 +16,7 @@ use super::{
     values::{Json, to_json},
 };
 use crate::{
+    accounts::acts::{ActKind, OPERATOR},
     providers::{Activated, Installed, NewVersion, Overrides, Refused, Version, VersionState},
     time,
 };
@@ -238,6 +240,8 @@ impl Installer {
                     .execute(&mut *connection)
                     .await?;
                     done.push(activate(connection, &new.id, &new.digest).await?);
+                    let details = json!({ "version": new.version, "digest": new.digest });
+                    tell(connection, ActKind::InstallPlugin, &new.id, details).await?;
                 }
                 grow(connection).await?;
                 Ok(Ok(done))
@@ -259,6 +263,8 @@ impl Installer {
                     return Ok(Err(Refused::UnknownVersion { id, version }));
                 };
                 let done = activate(connection, &id, &there.digest).await?;
+                let details = json!({ "version": there.version, "digest": there.digest });
+                tell(connection, ActKind::UsePlugin, &id, details).await?;
                 grow(connection).await?;
                 Ok(Ok(done))
             })
@@ -311,6 +317,8 @@ impl Installer {
                         .bind(&there.digest)
                         .execute(&mut *connection)
                         .await?;
+                    let details = json!({ "version": there.version, "digest": there.digest });
+                    tell(connection, ActKind::RemovePlugin, &id, details).await?;
                 }
                 grow(connection).await?;
                 Ok(Ok(leaving))
@@ -333,6 +341,16 @@ impl Installer {
             Box::pin(async move {
                 lock(connection).await?;
                 let settings = change.settings.as_ref().map(to_json).transpose()?;
+                // Names only: nobody knows what an operator puts into a plugin's own settings.
+                let names = change
+                    .settings
+                    .as_ref()
+                    .map(|all| all.keys().collect::<Vec<_>>());
+                let details = json!({
+                    "enabled": change.enabled, "concurrency": change.concurrency,
+                    "settleAfterSeconds": change.settle_after_seconds, "settings": names,
+                });
+                tell(connection, ActKind::SetProvider, &id, details).await?;
                 let row = query(AssertSqlSafe(format!(
                     "INSERT INTO provider_settings ({OVERRIDES}, updated_at) \
                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET \
@@ -375,6 +393,7 @@ impl Installer {
                 if gone == 0 {
                     return Ok(Err(Refused::NothingSet { id }));
                 }
+                tell(connection, ActKind::ResetProvider, &id, json!({})).await?;
                 grow(connection).await?;
                 Ok(Ok(()))
             })
@@ -411,6 +430,16 @@ async fn revision(connection: &mut Connection) -> Result<i64, Error> {
         .fetch_one(connection)
         .await?
         .try_get("revision")?)
+}
+
+/// Writes down what the operator does.
+async fn tell(
+    connection: &mut Connection,
+    kind: ActKind,
+    subject: &str,
+    details: Value,
+) -> Result<(), Error> {
+    acts::note(connection, OPERATOR, kind, subject, details).await
 }
 
 /// Two who install at once do so one after the other.

@@ -13,7 +13,7 @@ const INSTALLED: &str = "plugin_versions, provider_settings, plugin_revision";
 const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webhook_messages, \
     webhook_attempts, credit_transfers, credit_entries, quotes, job_mails, mail_attempts, \
     mail_suppressions, mail_events, mailbox, payment_customers, batches, batch_quotes, \
-    batch_retries";
+    batch_retries, admin_acts";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'api_keys', 'projects', 'sessions', \
     'refresh_tokens', 'account_links', 'signing_keys'";

@@ -1,11 +1,12 @@
 //! Attempts that an operator settles. One transaction: of an operator, the job's owner and a
 //! worker that found the task after all, whoever comes first decides.
 
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
-    Database, Error,
+    Database, Error, acts,
     database::Scope,
     events, holds,
     jobs::{optional_failure, write_attempt},
@@ -14,6 +15,7 @@ use super::{
     rows::{self, ATTEMPT, STEP},
 };
 use crate::{
+    accounts::acts::ActKind,
     ids::AttemptId,
     jobs::{
         model::{
@@ -123,6 +125,22 @@ async fn settle(connection: &mut Connection, wanted: Settlement) -> Result<Settl
         holds::settle(connection, attempt.job).await?;
     }
     mails::announce(connection, &events).await?;
+    let found = match &wanted.finding {
+        Finding::NotCharged => json!({ "found": "NOT_CHARGED" }),
+        Finding::Charged => json!({ "found": "CHARGED" }),
+        Finding::Task(task) => json!({ "found": "CHARGED", "providerTaskId": task }),
+    };
+    let mut details = found;
+    details["reason"] = wanted.reason.clone().into();
+    let subject = wanted.attempt.to_string();
+    acts::note(
+        connection,
+        &wanted.actor,
+        ActKind::SettleAttempt,
+        &subject,
+        details,
+    )
+    .await?;
     Ok(Settled::Done {
         attempt: Box::new(attempt),
         job: head.status,

@@ -1,12 +1,17 @@
 //! Keys that sign access tokens. Their private halves are sealed before they come here.
 
+use serde_json::json;
+
 use super::{
-    Database, Error,
+    Database, Error, acts,
     database::Scope,
     query::{Row, query},
     rows,
 };
-use crate::{accounts::tokens::SigningKey, time::Timestamp};
+use crate::{
+    accounts::{acts::ActKind, tokens::SigningKey},
+    time::Timestamp,
+};
 
 fn key(row: &Row) -> Result<SigningKey, Error> {
     Ok(SigningKey {
@@ -40,7 +45,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn insert_signing_key(&self, key: SigningKey) -> Result<(), Error> {
+    pub async fn insert_signing_key(&self, key: SigningKey, by: &'static str) -> Result<(), Error> {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
                 query(
@@ -52,9 +57,10 @@ impl Database {
                 .bind(key.private.as_slice())
                 .bind(key.created_at)
                 .bind(key.signs_from)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?;
-                Ok(())
+                let details = json!({ "signsFrom": key.signs_from.to_string() });
+                acts::note(connection, by, ActKind::AddSigningKey, &key.id, details).await
             })
         })
         .await
@@ -64,17 +70,26 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn revoke_signing_key(&self, id: String, now: Timestamp) -> Result<bool, Error> {
+    pub async fn revoke_signing_key(
+        &self,
+        id: String,
+        now: Timestamp,
+        by: &'static str,
+    ) -> Result<bool, Error> {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
                 let revoked = query(
                     "UPDATE signing_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
                 )
-                .bind(id)
+                .bind(&id)
                 .bind(now)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?
                 .rows_affected();
+                if revoked > 0 {
+                    let kind = ActKind::RevokeSigningKey;
+                    acts::note(connection, by, kind, &id, json!({})).await?;
+                }
                 Ok(revoked > 0)
             })
         })

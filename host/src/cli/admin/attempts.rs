@@ -180,6 +180,7 @@ async fn settle(
         attempt,
         finding,
         by,
+        actor: crate::accounts::acts::OPERATOR.to_owned(),
         reason,
         deadline: time::now().after(life),
     };

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod credits;
+mod log;
 mod payments;
 mod plugin;
 mod provider;
@@ -53,6 +54,10 @@ enum Command {
     Users(users::Users),
     /// Keys that sign access tokens: make new ones, withdraw those that got out.
     SigningKeys(signing_keys::SigningKeys),
+    /// Show what administrators did, on the command line or by GraphQL: who, when, what, to what.
+    ///
+    /// Each act is written down in its own transaction, and nobody can change it afterwards.
+    Log(log::Log),
     /// Prove the books: that all entries add up to zero, each balance to its entries, and each job
     /// spent what its attempts were charged. Exits with 1 when something is wrong.
     Audit(credits::Audit),
@@ -76,6 +81,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
         Command::Credits(command) => credits::run(command).await?,
         Command::Payments(command) => payments::run(command).await?,
         Command::Users(command) => users::run(command).await?,
+        Command::Log(command) => log::run(command).await?,
         Command::SigningKeys(command) => signing_keys::run(command).await?,
         Command::Reconcile(command) => return reconcile::run(command).await,
         Command::Audit(command) => return credits::audit(command).await,

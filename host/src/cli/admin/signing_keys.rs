@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::{Output, open};
 use crate::{
-    accounts::tokens::{self, OVERLAP, SigningKey, Standing},
+    accounts::{
+        acts::OPERATOR,
+        tokens::{self, OVERLAP, SigningKey, Standing},
+    },
     adapters::sql::Database,
     app, time,
 };
@@ -109,7 +112,7 @@ async fn rotate(at_once: bool, output: &Output) -> anyhow::Result<()> {
     };
     let key = tokens::generate(&vault, from)?;
     let id = key.id.clone();
-    database.insert_signing_key(key).await?;
+    database.insert_signing_key(key, OPERATOR).await?;
     let json = json!({ "id": id, "signsFrom": from.to_string() });
     output.show(&json, || format!("{id} signs from {from} on."))
 }
@@ -119,7 +122,7 @@ async fn revoke(key: String, output: &Output) -> anyhow::Result<()> {
     let installer = open(&settings).await?;
     let revoked = installer
         .database()
-        .revoke_signing_key(key.clone(), time::now());
+        .revoke_signing_key(key.clone(), time::now(), OPERATOR);
     anyhow::ensure!(
         revoked.await?,
         "there is no key {key} that could be revoked; `genvid admin signing-keys list` shows them"

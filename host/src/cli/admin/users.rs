@@ -5,7 +5,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Output, credits::find, open};
-use crate::{accounts::Role, app};
+use crate::{
+    accounts::{Role, acts::OPERATOR},
+    app,
+};
 
 #[derive(Args)]
 pub(super) struct Users {
@@ -62,7 +65,7 @@ async fn set_role(user: &str, role: Option<String>, output: &Output) -> anyhow::
     let database = installer.database();
     let mut user = find(database, user).await?;
     if let Some(role) = role.as_deref().and_then(Role::parse) {
-        database.set_role(user.id, role).await?;
+        database.set_role(user.id, role, OPERATOR).await?;
         user.role = role;
     }
     let role = user.role.as_str();
@@ -82,7 +85,7 @@ async fn set_plan(user: &str, plan: Option<String>, output: &Output) -> anyhow::
             "--plan: the settings have no plan {plan}; there are {}",
             plans.names().join(", ")
         );
-        database.set_plan(user.id, plan).await?;
+        database.set_plan(user.id, plan, OPERATOR).await?;
     }
     let name = database.plan_of(user.id).await?;
     let name = name.context("the user is gone")?;

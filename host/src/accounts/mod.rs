@@ -8,6 +8,7 @@ pub mod password;
 mod profile;
 pub mod sessions;
 pub mod tokens;
+mod users;
 
 use keys::ApiKey;
 use rand::Rng;

@@ -41,6 +41,7 @@ mod script_template;
 mod step;
 mod upload;
 mod user;
+mod users;
 mod webhook;
 
 use std::{any::TypeId, sync::Arc};
@@ -129,6 +130,7 @@ struct Mutation(
     webhook::WebhookMutations,
     payments::PaymentMutations,
     administration::AdministrationMutations,
+    users::UserMutations,
     api_key::ApiKeyMutations,
     account::AccountMutations,
 );

@@ -107,6 +107,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// What users get by plan.
+    #[must_use]
+    pub fn plans(&self) -> &super::limits::Plans {
+        &self.settings.plans
+    }
+
     /// Over a database; workers listen at the other end of `nudges`.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "wiring: each is another thing")]

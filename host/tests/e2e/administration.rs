@@ -14,6 +14,10 @@ const ADJUST: &str = "mutation($input: AdjustCreditsInput!) { adjustCredits(inpu
 const SETTLE: &str = "mutation($input: SettleAttemptInput!) { settleAttempt(input: $input) {
     __typename ... on Problem { code message path }
     ... on SettleAttemptSuccess { attempt { id jobId jobStatus status charge } } } }";
+const ROLE: &str = "mutation($input: SetUserRoleInput!) { setUserRole(input: $input) {
+    __typename ... on Problem { code } ... on SetUserRoleSuccess { userId role } } }";
+const PLAN: &str = "mutation($input: SetUserPlanInput!) { setUserPlan(input: $input) {
+    __typename ... on Problem { code } ... on SetUserPlanSuccess { userId plan } } }";
 const OPEN: &str = "{ openAttempts(first: 5) { nodes { id jobId jobStatus provider status charge
     providerTaskId } } }";
 const ME: &str = "{ me { id email credits { available } } }";
@@ -75,6 +79,8 @@ async fn who_is_no_admin_does_nothing() {
         (GRANT, &grant),
         (ADJUST, &grant),
         (SETTLE, &settle),
+        (ROLE, &json!({"user": me["id"], "role": "ADMIN"})),
+        (PLAN, &json!({"user": me["id"], "plan": "pro"})),
         (OPEN, &Value::Null),
         (ACTS, &Value::Null),
     ] {
@@ -99,6 +105,31 @@ async fn credits_are_given_and_corrected_once() {
     let world = World::start().await;
     promote(&world).await;
     let client = world.client();
+    for (query, input, expected) in [
+        (
+            ROLE,
+            json!({"user": "nobody@example.com", "role": "USER"}),
+            "NOT_FOUND",
+        ),
+        (
+            PLAN,
+            json!({"user": "nobody@example.com", "plan": "pro"}),
+            "NOT_FOUND",
+        ),
+        (
+            PLAN,
+            json!({"user": "nobody@example.com", "plan": "none"}),
+            "INVALID_INPUT",
+        ),
+    ] {
+        let refused = one(&client, query, input).await;
+        assert_eq!(refused["code"], expected, "{refused}");
+    }
+    let mail = client.ask(ME, json!({})).await["me"]["email"].clone();
+    let set = one(&client, PLAN, json!({"user": mail, "plan": "pro"})).await;
+    assert_eq!(set["plan"], "pro", "{set}");
+    let set = one(&client, ROLE, json!({"user": mail, "role": "ADMIN"})).await;
+    assert_eq!(set["role"], "ADMIN", "{set}");
     let me = client.ask(ME, json!({})).await["me"].clone();
     let before = me["credits"]["available"].as_i64().expect("a number");
     let grant = json!({
@@ -172,6 +203,8 @@ async fn credits_are_given_and_corrected_once() {
         "ADJUST_CREDITS",
         "GRANT_CREDITS",
         "SET_ROLE",
+        "SET_PLAN",
+        "SET_ROLE",
         "ADD_SIGNING_KEY",
     ];
     assert_eq!(kinds, expected, "{done:?}");
@@ -181,11 +214,11 @@ async fn credits_are_given_and_corrected_once() {
     );
     assert_eq!(detail(&done[1], "credits"), "500");
     assert_eq!(detail(&done[1], "reason"), "Spring");
-    assert_eq!(
-        (text(&done[2], "/actor"), detail(&done[2], "role")),
-        ("operator", "admin")
-    );
-    assert_eq!(text(&done[3], "/actor"), "genvid");
+    assert_eq!(done[2]["actor"], me["id"]);
+    assert_eq!(detail(&done[3], "plan"), "pro");
+    assert_eq!(text(&done[4], "/actor"), "operator");
+    assert_eq!(detail(&done[4], "role"), "admin");
+    assert_eq!(text(&done[5], "/actor"), "genvid");
     let words = ["admin", "log", "--first", "2", "--json"];
     let shown = world.run_beside(&words).await;
     let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");

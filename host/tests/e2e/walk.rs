@@ -28,11 +28,13 @@ const CANARY: &str = "canary of the owner";
 /// What nobody has to be signed in for.
 const PUBLIC: [&str; 4] = ["creditOffers", "me", "providers", "scriptTemplates"];
 /// What only admins may.
-const ADMINS: [&str; 5] = [
+const ADMINS: [&str; 7] = [
     "adjustCredits",
     "administrativeActs",
     "grantCredits",
     "openAttempts",
+    "setUserPlan",
+    "setUserRole",
     "settleAttempt",
 ];
 /// Mutations about accounts: they need somebody who signs in with a password.
@@ -186,6 +188,8 @@ impl Ids {
             "retryBatch" => json!({"batchId": self.batch, "idempotencyKey": key}),
             "retryJob" => json!({"jobId": self.failed}),
             "revokeApiKey" => json!({"apiKeyId": self.key}),
+            "setUserPlan" => json!({"user": self.user, "plan": "pro"}),
+            "setUserRole" => json!({"user": self.user, "role": "ADMIN"}),
             "setProjectBudget" => json!({"projectId": self.project, "credits": 100_000}),
             "settleAttempt" => json!({
                 "attemptId": self.attempt, "found": "CHARGED", "reason": CANARY,

@@ -108,7 +108,7 @@ pub(crate) async fn of_many_at_once_so_many_are_under_way(bench: Bench) {
     // Who is put on another plan has more, and who loses it keeps what runs.
     let put = bench
         .database
-        .set_plan(bench.ann, "pro".to_owned(), "operator")
+        .set_plan(bench.ann, "pro".to_owned(), "operator".to_owned())
         .await;
     assert!(put.expect("written"));
     for _ in 0..2 {
@@ -118,7 +118,7 @@ pub(crate) async fn of_many_at_once_so_many_are_under_way(bench: Bench) {
     assert_eq!(too_many(more).limit, 9);
     bench
         .database
-        .set_plan(bench.ann, "gone".to_owned(), "operator")
+        .set_plan(bench.ann, "gone".to_owned(), "operator".to_owned())
         .await
         .expect("written");
     let fewer = bench.database.accept_job(wanted(bench.ann, &plans)).await;

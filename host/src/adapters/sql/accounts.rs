@@ -112,12 +112,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_plan(
-        &self,
-        user: UserId,
-        plan: String,
-        by: &'static str,
-    ) -> Result<bool, Error> {
+    pub async fn set_plan(&self, user: UserId, plan: String, by: String) -> Result<bool, Error> {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
                 let written = query("UPDATE users SET plan = $2 WHERE id = $1")
@@ -129,7 +124,7 @@ impl Database {
                 if written > 0 {
                     let details = json!({ "plan": plan });
                     let subject = user.to_string();
-                    acts::note(connection, by, ActKind::SetPlan, &subject, details).await?;
+                    acts::note(connection, &by, ActKind::SetPlan, &subject, details).await?;
                 }
                 Ok(written > 0)
             })
@@ -141,12 +136,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_role(
-        &self,
-        user: UserId,
-        role: Role,
-        by: &'static str,
-    ) -> Result<bool, Error> {
+    pub async fn set_role(&self, user: UserId, role: Role, by: String) -> Result<bool, Error> {
         self.write(Scope::Identity, move |connection| {
             Box::pin(async move {
                 let written = query("UPDATE users SET role = $2 WHERE id = $1")
@@ -158,7 +148,7 @@ impl Database {
                 if written > 0 {
                     let details = json!({ "role": role.as_str() });
                     let subject = user.to_string();
-                    acts::note(connection, by, ActKind::SetRole, &subject, details).await?;
+                    acts::note(connection, &by, ActKind::SetRole, &subject, details).await?;
                 }
                 Ok(written > 0)
             })

@@ -65,7 +65,9 @@ async fn set_role(user: &str, role: Option<String>, output: &Output) -> anyhow::
     let database = installer.database();
     let mut user = find(database, user).await?;
     if let Some(role) = role.as_deref().and_then(Role::parse) {
-        database.set_role(user.id, role, OPERATOR).await?;
+        database
+            .set_role(user.id, role, OPERATOR.to_owned())
+            .await?;
         user.role = role;
     }
     let role = user.role.as_str();
@@ -85,7 +87,9 @@ async fn set_plan(user: &str, plan: Option<String>, output: &Output) -> anyhow::
             "--plan: the settings have no plan {plan}; there are {}",
             plans.names().join(", ")
         );
-        database.set_plan(user.id, plan, OPERATOR).await?;
+        database
+            .set_plan(user.id, plan, OPERATOR.to_owned())
+            .await?;
     }
     let name = database.plan_of(user.id).await?;
     let name = name.context("the user is gone")?;

@@ -1,0 +1,54 @@
+//! What administrators do with users.
+
+use super::{Role, Service, User};
+use crate::{adapters::sql, ids::UserId};
+
+impl Service {
+    /// A user by id or mail address.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find(&self, named: &str) -> Result<Option<User>, sql::Error> {
+        match named.trim().parse::<UserId>() {
+            Ok(id) => self.database.find_user(id).await,
+            Err(_) => self.database.find_user_by_email(named).await,
+        }
+    }
+
+    /// Gives a user another role, from their next request on; nothing when there is no such user.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_role(
+        &self,
+        admin: &User,
+        named: &str,
+        role: Role,
+    ) -> Result<Option<User>, sql::Error> {
+        let Some(user) = self.find(named).await? else {
+            return Ok(None);
+        };
+        let by = admin.id.to_string();
+        let there = self.database.set_role(user.id, role, by).await?;
+        Ok(there.then_some(User { role, ..user }))
+    }
+
+    /// Puts a user on a plan, for jobs that are accepted from now on; nothing when there is no such
+    /// user. Whether there is such a plan is for the caller to know.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_plan(
+        &self,
+        admin: &User,
+        named: &str,
+        plan: &str,
+    ) -> Result<Option<User>, sql::Error> {
+        let Some(user) = self.find(named).await? else {
+            return Ok(None);
+        };
+        let by = admin.id.to_string();
+        let there = self.database.set_plan(user.id, plan.to_owned(), by).await?;
+        Ok(there.then_some(user))
+    }
+}

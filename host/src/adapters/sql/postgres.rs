@@ -133,14 +133,16 @@ impl Postgres {
             Scope::Worker => &self.roles.worker,
             Scope::Nobody | Scope::User(_) | Scope::Identity => &self.roles.users,
         };
-        let tenant = match scope {
-            Scope::Nobody | Scope::Worker => String::new(),
+        // Both are set each time: whoever was cut off right behind his BEGIN has left his here.
+        let (tenant, part) = match scope {
+            Scope::Nobody | Scope::Worker => (String::new(), ""),
             // The text of a UUID needs no quoting.
-            Scope::User(user) => format!("; SET LOCAL genvid.user_id = '{}'", user.uuid()),
-            Scope::Identity => "; SET LOCAL genvid.scope = 'identity'".to_owned(),
+            Scope::User(user) => (user.uuid().to_string(), ""),
+            Scope::Identity => (String::new(), "identity"),
         };
         AssertSqlSafe(format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED {mode}; SET LOCAL ROLE {}{tenant}",
+            "BEGIN ISOLATION LEVEL READ COMMITTED {mode}; SET LOCAL ROLE {}; \
+             SET LOCAL genvid.user_id = '{tenant}'; SET LOCAL genvid.scope = '{part}'",
             roles::quote(role)
         ))
     }

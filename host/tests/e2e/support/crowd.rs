@@ -98,7 +98,14 @@ impl Doors {
                     break;
                 };
                 match said {
-                    Said::Event(event) => seen.push(event),
+                    Said::Event(event) => {
+                        // It waits for its owner, and this one does not decide.
+                        let parked = event["type"] == "JOB_UNCONFIRMED";
+                        seen.push(event);
+                        if parked {
+                            return seen;
+                        }
+                    }
                     Said::Complete => return seen,
                     // A door that is shut, or one whose database is away.
                     Said::Cut | Said::Refused(_) => break,

@@ -217,10 +217,7 @@ impl Sessions {
         let mut problems = Problems::default();
         let email = check_address("email", email, &mut problems);
         problems.into_result().map_err(Error::Invalid)?;
-        let by = [
-            rates::Subject::new("address", &email),
-            rates::Subject::new("from", &super::sessions::network(asker.address)),
-        ];
+        let by = [rates::Subject::new("address", &email), asker.subject()];
         self.rates.take(Act::Mail, &by).await?;
         // Beside the answer, which would tell by its time.
         let this = self.clone();

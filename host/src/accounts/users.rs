@@ -1,20 +1,9 @@
 //! What administrators do with users.
 
 use super::{Role, Service, User};
-use crate::{adapters::sql, ids::UserId};
+use crate::adapters::sql;
 
 impl Service {
-    /// A user by id or mail address.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn find(&self, named: &str) -> Result<Option<User>, sql::Error> {
-        match named.trim().parse::<UserId>() {
-            Ok(id) => self.database.find_user(id).await,
-            Err(_) => self.database.find_user_by_email(named).await,
-        }
-    }
-
     /// Gives a user another role, from their next request on; nothing when there is no such user.
     ///
     /// # Errors
@@ -25,7 +14,7 @@ impl Service {
         named: &str,
         role: Role,
     ) -> Result<Option<User>, sql::Error> {
-        let Some(user) = self.find(named).await? else {
+        let Some(user) = self.database.find_user_named(named).await? else {
             return Ok(None);
         };
         let by = admin.id.to_string();
@@ -44,7 +33,7 @@ impl Service {
         named: &str,
         plan: &str,
     ) -> Result<Option<User>, sql::Error> {
-        let Some(user) = self.find(named).await? else {
+        let Some(user) = self.database.find_user_named(named).await? else {
             return Ok(None);
         };
         let by = admin.id.to_string();

@@ -5,7 +5,6 @@ use super::{Adjustment, Balance, Booked, Grant, MAX_REASON, MOST, Service, Short
 use crate::{
     accounts::User,
     adapters::sql,
-    ids::UserId,
     input::Problems,
     time::{self, Timestamp},
 };
@@ -117,10 +116,7 @@ impl Service {
     }
 
     async fn user(&self, named: &str) -> Result<User, Error> {
-        let found = match named.parse::<UserId>() {
-            Ok(id) => self.database.find_user(id).await?,
-            Err(_) => self.database.find_user_by_email(named.trim()).await?,
-        };
+        let found = self.database.find_user_named(named).await?;
         found.ok_or(Error::NotFound)
     }
 

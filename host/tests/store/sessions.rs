@@ -8,12 +8,16 @@ use genvid::{
         links::{Followed, Link, LinkPurpose},
         sessions::{EndReason, Presented, Rotation, Session},
     },
+    billing::Booked,
     ids::{SessionId, UserId},
-    mail::{Address, Language, NewMail},
+    mail::{Address, Language, NewMail, Receipt},
     time::{self, Timestamp},
 };
 
-use crate::bench::{Bench, later};
+use crate::{
+    bench::{Bench, later},
+    ledger::gift,
+};
 
 /// A session of this user with its first token, and a link that is on its way.
 pub(crate) async fn made(bench: &Bench, owner: UserId) -> (Session, Vec<u8>) {
@@ -276,7 +280,25 @@ pub(crate) async fn a_deleted_account_is_nobodys(bench: Bench) {
             .await
             .expect("deleted")
     );
-    assert_eq!(database.find_user(bench.ann).await.expect("read"), None);
+    // What is paid late, or has to be corrected, is still theirs; their name is not.
+    let left = database.find_user(bench.ann).await.expect("read");
+    let left = left.expect("the row stays");
+    assert_eq!(left.name, "Deleted user");
+    assert!(left.email.starts_with("deleted:"), "{}", left.email);
+    let late = gift(bench.ann, 5);
+    assert_eq!(database.grant(late).await.expect("given"), Booked::Done);
+    let receipt = Receipt {
+        user: bench.ann,
+        credits: 5,
+        amount_minor: 5,
+        currency: "usd".to_owned(),
+        invoice_url: None,
+        key: "late".to_owned(),
+    };
+    assert!(
+        !database.write_mail(receipt).await.expect("asked"),
+        "nobody is left to write to"
+    );
     assert_eq!(
         database.find_user_by_email(&ann.email).await.expect("read"),
         None

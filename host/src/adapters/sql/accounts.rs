@@ -67,13 +67,24 @@ impl Database {
         .await
     }
 
-    /// A user.
+    /// A user by id (`usr_…`) or mail address, as operators name them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_user_named(&self, named: &str) -> Result<Option<User>, Error> {
+        match named.trim().parse() {
+            Ok(id) => self.find_user(id).await,
+            Err(_) => self.find_user_by_email(named).await,
+        }
+    }
+
+    /// A user, also one whose account was deleted: what is paid and owed stays theirs.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn find_user(&self, id: UserId) -> Result<Option<User>, Error> {
         query(AssertSqlSafe(format!(
-            "SELECT {USER} FROM users WHERE id = $1 AND deleted_at IS NULL"
+            "SELECT {USER} FROM users WHERE id = $1"
         )))
         .bind(id.uuid())
         .fetch_optional(&mut self.read(Scope::Identity).await?)

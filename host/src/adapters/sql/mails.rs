@@ -140,7 +140,7 @@ async fn contact(
     connection: &mut Connection,
     owner: UserId,
 ) -> Result<Option<(String, Language)>, Error> {
-    query("SELECT address, language FROM mail_contacts WHERE owner_id = $1")
+    query("SELECT address, language FROM mail_contacts WHERE owner_id = $1 AND address <> ''")
         .bind(owner.uuid())
         .fetch_optional(connection)
         .await?

@@ -12,7 +12,7 @@ use crate::{
     accounts::User,
     adapters::sql::Database,
     billing::{Adjustment, Booked, Grant, MAX_REASON, MOST},
-    ids::{TransferId, UserId},
+    ids::TransferId,
     time::{self, Timestamp},
 };
 
@@ -272,10 +272,7 @@ impl Target {
 }
 
 pub(super) async fn find(database: &Database, user: &str) -> anyhow::Result<User> {
-    let found = match user.parse::<UserId>() {
-        Ok(id) => database.find_user(id).await?,
-        Err(_) => database.find_user_by_email(user).await?,
-    };
+    let found = database.find_user_named(user).await?;
     found.with_context(|| format!("there is no user {user}"))
 }
 

@@ -20,6 +20,7 @@ mod commands;
 mod credits;
 mod fairness;
 mod films;
+mod guards;
 mod inputs;
 mod installing;
 mod keys;

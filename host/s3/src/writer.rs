@@ -75,8 +75,10 @@ impl S3Writer {
             if self.pending.len() == PART_BYTES {
                 self.send_part().await?;
             }
-            if self.upload.is_some() && self.pending.capacity() == 0 {
-                self.pending.reserve(PART_BYTES);
+            if let Some(upload) = &mut self.upload
+                && self.pending.capacity() == 0
+            {
+                self.pending = upload.buffer();
             }
             let room = PART_BYTES - self.pending.len();
             let piece = chunk.split_to(room.min(chunk.len()));
@@ -211,8 +213,11 @@ struct Upload {
     id: String,
     /// How many parts were put on their way.
     sent: i32,
-    on_the_way: JoinSet<Result<CompletedPart, Failure>>,
+    on_the_way: JoinSet<(Result<CompletedPart, Failure>, Bytes)>,
     parts: Vec<CompletedPart>,
+    /// Buffers of parts that arrived, for the next ones. Buffers of this size that come and go
+    /// leave holes which the allocator keeps, twice as much as is used.
+    spare: Vec<BytesMut>,
     over: bool,
 }
 
@@ -226,6 +231,7 @@ impl Upload {
             sent: 0,
             on_the_way: JoinSet::new(),
             parts: Vec::new(),
+            spare: Vec::new(),
             over: false,
         })
     }
@@ -236,16 +242,32 @@ impl Upload {
         }
         self.sent += 1;
         let (target, id, number) = (self.target.clone(), self.id.clone(), self.sent);
-        self.on_the_way
-            .spawn(async move { target.part(&id, number, body, &sum).await });
+        self.on_the_way.spawn(async move {
+            let part = target.part(&id, number, body.clone(), &sum).await;
+            (part, body)
+        });
         Ok(())
+    }
+
+    /// An empty buffer for a part.
+    fn buffer(&mut self) -> BytesMut {
+        self.spare
+            .pop()
+            .unwrap_or_else(|| BytesMut::with_capacity(PART_BYTES))
     }
 
     /// Waits for one part.
     async fn arrived(&mut self) -> io::Result<()> {
         match self.on_the_way.join_next().await {
             None => {}
-            Some(Ok(part)) => self.parts.push(part?),
+            Some(Ok((part, body))) => {
+                self.parts.push(part?);
+                // Unless the client still holds it.
+                if let Ok(mut buffer) = body.try_into_mut() {
+                    buffer.clear();
+                    self.spare.push(buffer);
+                }
+            }
             Some(Err(failure)) => return Err(io::Error::other(failure)),
         }
         Ok(())

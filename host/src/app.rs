@@ -47,9 +47,7 @@ use crate::{
     payments::{self, Cashier},
     projects,
     providers::{Catalog, Health, Rules},
-    uploads,
-    vault::{self, Vault},
-    webhooks,
+    uploads, webhooks,
     worker::{Gauge, Worker},
 };
 use blobs::Blobs;
@@ -201,12 +199,8 @@ impl App {
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
         let accounts = accounts::Service::new(database.clone());
-        let vault = match role.answers() {
-            true => identity::vault(&settings, &database).await?,
-            // Whoever answers nobody opens nothing.
-            false => Vault::new(&[0; vault::KEY_BYTES], &[]),
-        };
-        let keyring = identity::keyring(&settings, &database, vault, &url);
+        let vault = identity::vault(&settings, &database).await?;
+        let keyring = identity::keyring(&settings, &database, vault.clone(), &url);
         if role.answers() {
             keyring.open().await?;
         }
@@ -250,9 +244,13 @@ impl App {
             installation: hex::encode(name),
         });
         let webhook_settings = Arc::new(webhook_settings(&settings));
+        let secrets = webhooks::Secrets::new(database.for_worker(), vault.clone());
+        // What versions before have left plain.
+        secrets.reseal(true).await?;
         let courier = match role.works() {
             true => Some(webhooks::Courier {
                 database: database.for_worker(),
+                secrets,
                 post: Arc::new(Web::new(webhook_settings.timeout, lenient)?),
                 links: links.clone(),
                 settings: Arc::clone(&webhook_settings),
@@ -305,7 +303,7 @@ impl App {
                 catalog,
                 links: links.clone(),
                 uploads,
-                webhooks: webhooks::Service::new(database.clone(), webhook_settings),
+                webhooks: webhooks::Service::new(database.clone(), vault, webhook_settings),
             },
             graphql::Limits {
                 complexity: settings.graphql.max_complexity,

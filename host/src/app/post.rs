@@ -97,7 +97,7 @@ pub(super) fn webhook_secret(settings: &Settings) -> anyhow::Result<Option<Secre
         config::vendor_secret(given, "RESEND_WEBHOOK_SECRET").map_err(anyhow::Error::msg)?;
     let found = found.map(|text| {
         use secrecy::ExposeSecret as _;
-        Secret::from_stored(text.expose_secret().to_owned())
+        Secret::from_text(text.expose_secret().to_owned())
     });
     if found.is_none() && delivery(settings) == MailDelivery::Resend {
         tracing::warn!(

@@ -142,11 +142,12 @@ pub(super) fn project(ctx: &Context<'_>, error: projects::Error) -> Error {
 pub(super) fn webhook(ctx: &Context<'_>, error: webhooks::Error) -> Error {
     match error {
         webhooks::Error::NotFound(what) => not_found(what),
-        webhooks::Error::Database(error) => database(ctx, &error),
+        webhooks::Error::Database(error)
+        | webhooks::Error::Secret(webhooks::SecretError::Database(error)) => database(ctx, &error),
         // Only mutations can meet these, and they tell them as problems.
-        error @ (webhooks::Error::Invalid(_) | webhooks::Error::Conflict(_)) => {
-            internal(&context::request_id(ctx), &error)
-        }
+        error @ (webhooks::Error::Invalid(_)
+        | webhooks::Error::Conflict(_)
+        | webhooks::Error::Secret(_)) => internal(&context::request_id(ctx), &error),
     }
 }
 
@@ -327,7 +328,9 @@ pub(super) fn settle<T: Outcome>(
                 Refusal::NotFound(NotFoundProblem::new(what, &format!("{what}Id")))
             }
             webhooks::Error::Conflict(reason) => Refusal::Conflict(ConflictProblem::new(reason)),
-            webhooks::Error::Database(error) => return Err(database(ctx, &error)),
+            error @ (webhooks::Error::Database(_) | webhooks::Error::Secret(_)) => {
+                return Err(webhook(ctx, error));
+            }
         },
         Err(Setback::Payments(error)) => match error {
             payments::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),

@@ -253,8 +253,8 @@ impl WebhookQueries {
     async fn job_webhook_secret(&self, ctx: &Context<'_>) -> Result<JobWebhookSecret, Error> {
         let user = context::user(ctx)?;
         let row = context::services(ctx).webhooks.of_jobs(user.id).await;
-        let row = row.map_err(|failed| error::webhook(ctx, failed))?;
-        let secret = row.secret.expose().to_owned();
+        let (row, secret) = row.map_err(|failed| error::webhook(ctx, failed))?;
+        let secret = secret.expose().to_owned();
         let endpoint = row.into();
         Ok(JobWebhookSecret { endpoint, secret })
     }
@@ -450,8 +450,8 @@ impl WebhookMutations {
                 description: input.description,
             };
             let service = &context::services(ctx).webhooks;
-            let row = service.create(user.id, draft).await?;
-            let secret = row.secret.expose().to_owned();
+            let (row, secret) = service.create(user.id, draft).await?;
+            let secret = secret.expose().to_owned();
             let endpoint = row.into();
             Ok(CreateWebhookEndpointSuccess { endpoint, secret }.into())
         };
@@ -512,8 +512,8 @@ impl WebhookMutations {
         let user = context::user(ctx)?;
         let rotated = async {
             let id = endpoint_id(&input.endpoint_id)?;
-            let row = context::services(ctx).webhooks.rotate(user.id, id).await?;
-            let secret = row.secret.expose().to_owned();
+            let (row, secret) = context::services(ctx).webhooks.rotate(user.id, id).await?;
+            let secret = secret.expose().to_owned();
             let endpoint = row.into();
             Ok(RotateWebhookSecretSuccess { endpoint, secret }.into())
         };

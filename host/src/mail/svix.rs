@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn only_what_is_signed_now_is_taken() {
-        let secret = Secret::from_stored("whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ=".to_owned());
+        let secret = Secret::from_text("whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ=".to_owned());
         let sign = |at: i64| {
             let at = Timestamp::from_millis(at * 1_000);
             secret.sign("msg_1", at, b"{}").expect("signed")

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 
 use super::{
-    Attempt, Parcel, Post, Settings, Taken, Verdict,
+    Answer, Attempt, Parcel, Post, Secret, SecretError, Secrets, Settings, Taken, Verdict,
     message::{self, body},
     sign::seconds,
 };
@@ -21,6 +21,8 @@ use crate::{
 pub struct Courier {
     /// The truth, for the worker.
     pub database: Database,
+    /// What signs.
+    pub secrets: Secrets,
     /// The way out.
     pub post: Arc<dyn Post>,
     /// Links to results.
@@ -40,12 +42,29 @@ impl Courier {
         let body = body(&taken.message, self.links_of(&taken).await?);
         let at = time::now();
         let began = Instant::now();
-        let parcel = Parcel {
-            url,
-            headers: headers(&taken, at, &body),
-            body: body.into(),
+        let secrets = match self.secrets_of(&taken, at).await {
+            Ok(secrets) => Ok(secrets),
+            Err(SecretError::Database(error)) => return Err(error),
+            Err(error @ SecretError::Vault(..)) => {
+                tracing::error!(%error, "a webhook cannot be signed");
+                Err(
+                    "the endpoint's secret cannot be read here; rotate it, or ask the operator"
+                        .to_owned(),
+                )
+            }
         };
-        let answer = self.post.post(parcel).await;
+        let answer = match secrets {
+            Ok(secrets) => {
+                let parcel = Parcel {
+                    url,
+                    headers: headers(&taken, &secrets, at, &body),
+                    body: body.into(),
+                };
+                let answer = self.post.post(parcel).await;
+                answer.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error),
+        };
         let duration_ms = dispatch::millis(began.elapsed());
         let verdict = self.judge(&answer, taken.tries);
         tracing::debug!(
@@ -54,7 +73,7 @@ impl Courier {
         );
         let (status, error, response) = match answer {
             Ok(answer) => (Some(answer.status), None, answer.excerpt),
-            Err(error) => (None, Some(error.to_string()), String::new()),
+            Err(error) => (None, Some(error), String::new()),
         };
         let attempt = Attempt {
             at,
@@ -83,7 +102,19 @@ impl Courier {
         Ok(links)
     }
 
-    fn judge(&self, answer: &Result<super::Answer, super::PostError>, tries: u32) -> Verdict {
+    /// What signs now.
+    async fn secrets_of(&self, taken: &Taken, at: Timestamp) -> Result<Vec<Secret>, SecretError> {
+        let endpoint = &taken.endpoint;
+        let mut secrets = vec![self.secrets.of(endpoint).await?];
+        if let Some((previous, until)) = &endpoint.previous
+            && at < *until
+        {
+            secrets.push(self.secrets.open(endpoint.id, previous)?);
+        }
+        Ok(secrets)
+    }
+
+    fn judge(&self, answer: &Result<Answer, String>, tries: u32) -> Verdict {
         let asked = match answer {
             Ok(answer) if (200..300).contains(&answer.status) => return Verdict::Succeeded,
             Ok(answer) if answer.status == 410 => return Verdict::Gone,
@@ -122,13 +153,14 @@ impl Outbox for Courier {
     }
 }
 
-fn headers(taken: &Taken, at: Timestamp, body: &[u8]) -> Vec<(&'static str, String)> {
+fn headers(
+    taken: &Taken,
+    secrets: &[Secret],
+    at: Timestamp,
+    body: &[u8],
+) -> Vec<(&'static str, String)> {
     let id = taken.message.id.to_string();
-    let previous = (taken.endpoint.previous.iter())
-        .filter(|(_, until)| at < *until)
-        .map(|(secret, _)| secret);
-    let signatures: Vec<String> = std::iter::once(&taken.endpoint.secret)
-        .chain(previous)
+    let signatures: Vec<String> = (secrets.iter())
         .filter_map(|secret| secret.sign(&id, at, body))
         .collect();
     vec![

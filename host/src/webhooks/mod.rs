@@ -9,6 +9,7 @@
 mod courier;
 mod message;
 mod post;
+mod secrets;
 mod service;
 mod sign;
 
@@ -18,8 +19,9 @@ pub use crate::dispatch::{Attempt, EXCERPT};
 pub use courier::Courier;
 pub use message::{Links, body, facts};
 pub use post::{Answer, Parcel, Post, PostError};
+pub use secrets::{Sealed, SecretError, Secrets};
 pub use service::{Change, Draft, Error, Service};
-pub use sign::Secret;
+pub use sign::{SealedSecret, Secret};
 
 use serde::{Deserialize, Serialize};
 
@@ -160,10 +162,10 @@ pub struct Endpoint {
     pub events: Vec<Kind>,
     /// For people.
     pub description: String,
-    /// What signs.
-    pub secret: Secret,
+    /// What signs. Missing until somebody needs it.
+    pub secret: SealedSecret,
     /// What signs too, and until when.
-    pub previous: Option<(Secret, Timestamp)>,
+    pub previous: Option<(SealedSecret, Timestamp)>,
     /// Since when nothing arrives.
     pub failing_since: Option<Timestamp>,
     /// Since when nothing is sent, and why.
@@ -239,7 +241,7 @@ pub enum Verdict {
 }
 
 impl Endpoint {
-    /// A new one, with a secret of its own.
+    /// A new one, which has no secret yet.
     #[must_use]
     pub fn new(owner: UserId, url: Option<String>, events: Vec<Kind>, at: Timestamp) -> Self {
         Self {
@@ -248,7 +250,7 @@ impl Endpoint {
             url,
             events,
             description: String::new(),
-            secret: Secret::generate(),
+            secret: SealedSecret::default(),
             previous: None,
             failing_since: None,
             disabled: None,

@@ -5,13 +5,14 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::json;
 use url::Url;
 
-use super::{Attempt, Delivery, Endpoint, Kind, Message, Secret, Settings};
+use super::{Attempt, Delivery, Endpoint, Kind, Message, Secret, SecretError, Secrets, Settings};
 use crate::{
     adapters::sql::{self, Database},
     ids::{DeliveryId, EndpointId, MessageId, UserId},
     input::{Problems, check_receiver},
     jobs::store::Page,
     time,
+    vault::Vault,
 };
 
 const MAX_DESCRIPTION: usize = 200;
@@ -31,6 +32,9 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sql::Error),
+    /// A secret cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// An endpoint to add.
@@ -61,6 +65,7 @@ pub struct Change {
 #[derive(Clone)]
 pub struct Service {
     database: Database,
+    secrets: Secrets,
     settings: Arc<Settings>,
 }
 
@@ -75,17 +80,21 @@ fn events(wished: Vec<Kind>, problems: &mut Problems) -> Vec<Kind> {
 }
 
 impl Service {
-    /// Over a database.
+    /// Over a database, whose secrets are sealed by `vault`.
     #[must_use]
-    pub fn new(database: Database, settings: Arc<Settings>) -> Self {
-        Self { database, settings }
+    pub fn new(database: Database, vault: Vault, settings: Arc<Settings>) -> Self {
+        Self {
+            secrets: Secrets::new(database.clone(), vault),
+            database,
+            settings,
+        }
     }
 
-    /// Adds an endpoint.
+    /// Adds an endpoint; its secret is shown only now.
     ///
     /// # Errors
     /// `Invalid` names every field; `Conflict` when there are too many.
-    pub async fn create(&self, owner: UserId, draft: Draft) -> Result<Endpoint, Error> {
+    pub async fn create(&self, owner: UserId, draft: Draft) -> Result<(Endpoint, Secret), Error> {
         let mut problems = Problems::default();
         let mut new = Endpoint::new(owner, None, Kind::AT_REST.to_vec(), time::now());
         match draft.url {
@@ -101,13 +110,15 @@ impl Service {
         let description = draft.description.unwrap_or_default();
         new.description = problems.text("description", &description, 0, MAX_DESCRIPTION);
         problems.into_result().map_err(Error::Invalid)?;
+        let (secret, sealed) = self.secrets.make(new.id)?;
+        new.secret = sealed;
         let most = self.settings.most_endpoints;
         if !self.database.insert_endpoint(new.clone(), most).await? {
             return Err(Error::Conflict(format!(
                 "There are {most} endpoints already, which is the most; delete one first."
             )));
         }
-        Ok(new)
+        Ok((new, secret))
     }
 
     /// Changes an endpoint.
@@ -154,18 +165,23 @@ impl Service {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn rotate(&self, owner: UserId, id: EndpointId) -> Result<Endpoint, Error> {
-        let rotated = (self.database).rotate_secret(owner, id, Secret::generate());
-        rotated.await?.ok_or(Error::NotFound("endpoint"))
+    pub async fn rotate(&self, owner: UserId, id: EndpointId) -> Result<(Endpoint, Secret), Error> {
+        let (secret, sealed) = self.secrets.make(id)?;
+        let rotated = self.database.rotate_secret(owner, id, sealed).await?;
+        let rotated = rotated.ok_or(Error::NotFound("endpoint"))?;
+        Ok((rotated, secret))
     }
 
-    /// The caller's endpoint of jobs' own webhooks, made when it is missing.
+    /// The caller's endpoint of jobs' own webhooks, with its secret; both are made when they are
+    /// missing.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn of_jobs(&self, owner: UserId) -> Result<Endpoint, Error> {
+    pub async fn of_jobs(&self, owner: UserId) -> Result<(Endpoint, Secret), Error> {
         let new = Endpoint::of_jobs(owner, time::now());
-        Ok(self.database.ensure_job_endpoint(new).await?)
+        let endpoint = self.database.ensure_job_endpoint(new).await?;
+        let secret = self.secrets.of(&endpoint).await?;
+        Ok((endpoint, secret))
     }
 
     /// Sends a message that says nothing, to try an endpoint.

@@ -139,7 +139,11 @@ impl Bench {
             registry,
             links,
             uploads,
-            webhooks: webhooks::Service::new(database.clone(), Arc::default()),
+            webhooks: webhooks::Service::new(
+                database.clone(),
+                Vault::new(&[1; 32], &[]),
+                Arc::default(),
+            ),
         };
         let limits = Limits {
             complexity: COMPLEXITY,

@@ -187,6 +187,8 @@ contract! {
     webhooks::an_endpoint_that_only_fails_is_disabled,
     webhooks::what_is_deleted_is_sent_nothing,
     webhooks::a_secret_changes_with_an_overlap,
+    webhooks::secrets_are_sealed_anew,
+    webhooks::a_missing_secret_is_made_once,
     webhooks::of_many_at_once_so_many_endpoints_are_kept,
     webhooks::a_strangers_endpoint_is_as_good_as_missing,
 }

@@ -3,15 +3,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use genvid::{
-    ids::UserId,
+    ids::{EndpointId, UserId},
     jobs::{
         model::{EventType, NewEvent},
         store::Accepted,
     },
     time,
+    vault::Vault,
     webhooks::{
-        Attempt, Change, DeliveryStatus, DisabledReason, Endpoint, Kind, OVERLAP, Secret, Service,
-        Settings, Taken, Verdict,
+        Attempt, Change, DeliveryStatus, DisabledReason, Endpoint, Kind, OVERLAP, SealedSecret,
+        Secret, Secrets, Service, Settings, Taken, Verdict,
     },
 };
 
@@ -23,7 +24,18 @@ const ALL: u32 = 100;
 
 fn endpoint(owner: UserId, events: &[Kind]) -> Endpoint {
     let url = Some("https://example.com/hook".to_owned());
-    Endpoint::new(owner, url, events.to_vec(), time::now())
+    let mut new = Endpoint::new(owner, url, events.to_vec(), time::now());
+    new.secret = sealed(new.id);
+    new
+}
+
+fn sealed(endpoint: EndpointId) -> SealedSecret {
+    let sealed = Secret::generate().seal(&vault(), endpoint);
+    sealed.expect("sealed")
+}
+
+fn vault() -> Vault {
+    Vault::new(&[7; 32], &[])
 }
 
 async fn added(bench: &Bench, owner: UserId, events: &[Kind]) -> Endpoint {
@@ -100,7 +112,7 @@ pub(crate) async fn a_message_comes_with_its_event(bench: Bench) {
     assert_eq!(data["jobId"], accepted.id.to_string());
     assert_eq!(data["status"], "QUEUED");
     assert_eq!(data["seq"], 1);
-    assert_eq!(one.endpoint.secret.expose(), hook.secret.expose());
+    assert_eq!(one.endpoint.secret, hook.secret);
 }
 
 pub(crate) async fn a_jobs_own_address_hears_of_its_end(bench: Bench) {
@@ -130,7 +142,7 @@ pub(crate) async fn a_jobs_own_address_hears_of_its_end(bench: Bench) {
     let shown = bench.database.ensure_job_endpoint(other).await;
     let shown = shown.expect("there");
     assert_eq!(shown.id, one.endpoint.id);
-    assert_eq!(shown.secret.expose(), one.endpoint.secret.expose());
+    assert_eq!(shown.secret, one.endpoint.secret);
     // One address that is gone says nothing of the others.
     settle(&bench, one, 410, Verdict::Gone).await;
     assert_eq!(status(&bench, one).await, DeliveryStatus::Exhausted);
@@ -274,7 +286,7 @@ pub(crate) async fn an_endpoint_that_only_fails_is_disabled(bench: Bench) {
     assert!(taken(&bench, LEASE).await.is_empty());
 
     // Its owner takes it back.
-    let service = Service::new(bench.database.clone(), Settings::default().into());
+    let service = Service::new(bench.database.clone(), vault(), Settings::default().into());
     let enable = Change {
         enabled: Some(true),
         ..Change::default()
@@ -308,19 +320,90 @@ pub(crate) async fn what_is_deleted_is_sent_nothing(bench: Bench) {
 
 pub(crate) async fn a_secret_changes_with_an_overlap(bench: Bench) {
     let hook = added(&bench, bench.ann, &[Kind::JobQueued]).await;
-    let secret = Secret::generate();
+    let secret = sealed(hook.id);
     let rotated = bench
         .database
         .rotate_secret(bench.ann, hook.id, secret.clone());
     let rotated = rotated.await.expect("written").expect("there");
-    assert_eq!(rotated.secret.expose(), secret.expose());
+    assert_eq!(rotated.secret, secret);
     let (previous, until) = rotated.previous.expect("the one before");
-    assert_eq!(previous.expose(), hook.secret.expose());
+    assert_eq!(previous, hook.secret);
     let left = until.since(time::now());
     assert!(
         left > OVERLAP - LEASE && left <= OVERLAP + LEASE,
         "{left:?}"
     );
+}
+
+/// The key changes, and versions before have sealed nothing.
+pub(crate) async fn secrets_are_sealed_anew(bench: Bench) {
+    let hook = added(&bench, bench.ann, &[Kind::JobQueued]).await;
+    let turned = sealed(hook.id);
+    let rotated = (bench.database).rotate_secret(bench.ann, hook.id, turned.clone());
+    rotated.await.expect("written").expect("there");
+    let mut old = endpoint(bench.bob, &[Kind::JobQueued]);
+    let plain = Secret::generate();
+    old.secret = SealedSecret::from_stored(plain.expose().to_owned());
+    let kept = bench.database.insert_endpoint(old.clone(), 10).await;
+    assert!(kept.expect("kept"));
+    let none = Endpoint::of_jobs(bench.bob, time::now());
+    let none = bench.database.ensure_job_endpoint(none).await;
+    let none = none.expect("there");
+
+    // What is plain is sealed at the next start, and only that.
+    let secrets = Secrets::new(bench.database.for_worker(), vault());
+    assert_eq!(secrets.reseal(true).await.expect("sealed"), 1);
+    let now = reread(&bench, &old).await.secret;
+    assert!(!now.stored().contains(plain.expose()));
+    let opened = now.open(&vault(), old.id).expect("opened");
+    assert_eq!(opened.expose(), plain.expose());
+    assert_eq!(reread(&bench, &hook).await.secret, turned);
+
+    // With another key everything is, by many at once too, the secret of before with it.
+    let (next, alone) = (Vault::new(&[8; 32], &[[7; 32]]), Vault::new(&[8; 32], &[]));
+    let secrets = Secrets::new(bench.database.for_worker(), next);
+    let all = (0..8).map(|_| secrets.reseal(false));
+    let counts = futures::future::try_join_all(all).await.expect("sealed");
+    assert_eq!(counts.into_iter().sum::<u64>(), 2);
+    let after = reread(&bench, &hook).await;
+    let (previous, _) = after.previous.expect("the one before");
+    for (new, old) in [(after.secret, turned), (previous, hook.secret)] {
+        let new = new.open(&alone, hook.id).expect("opened");
+        let old = old.open(&vault(), hook.id).expect("opened");
+        assert_eq!(new.expose(), old.expose());
+    }
+    assert!(reread(&bench, &none).await.secret.is_missing());
+    let wrong = Secrets::new(bench.database.for_worker(), vault());
+    let error = wrong.reseal(false).await.expect_err("another key");
+    assert!(
+        error.to_string().contains("encryption.previous_keys"),
+        "{error}"
+    );
+}
+
+/// The endpoint of jobs has no secret until somebody needs it, and then the same for everybody.
+pub(crate) async fn a_missing_secret_is_made_once(bench: Bench) {
+    let service = Service::new(
+        bench.database.clone(),
+        vault(),
+        std::sync::Arc::new(Settings::default()),
+    );
+    let asked = (0..16).map(|_| service.of_jobs(bench.ann));
+    let shown = futures::future::try_join_all(asked).await.expect("secrets");
+    let (first, secret) = &shown[0];
+    for (endpoint, other) in &shown {
+        assert_eq!(endpoint.id, first.id);
+        assert_eq!(other.expose(), secret.expose());
+    }
+    let kept = reread(&bench, first).await.secret;
+    let kept = kept.open(&vault(), first.id).expect("opened");
+    assert_eq!(kept.expose(), secret.expose());
+    // A rotation before anybody needed it leaves none that signs too.
+    let of_bob = Endpoint::of_jobs(bench.bob, time::now());
+    let of_bob = bench.database.ensure_job_endpoint(of_bob).await;
+    let of_bob = of_bob.expect("there");
+    let (rotated, _) = service.rotate(bench.bob, of_bob.id).await.expect("rotated");
+    assert!(rotated.previous.is_none());
 }
 
 pub(crate) async fn of_many_at_once_so_many_endpoints_are_kept(bench: Bench) {
@@ -370,16 +453,11 @@ pub(crate) async fn a_strangers_endpoint_is_as_good_as_missing(bench: Bench) {
             .await
             .expect("answered")
     );
-    let rotated = database
-        .rotate_secret(bob, hook.id, Secret::generate())
-        .await;
+    let rotated = database.rotate_secret(bob, hook.id, sealed(hook.id)).await;
     assert!(rotated.expect("answered").is_none());
     let mut taken_over = hook.clone();
     taken_over.owner = bob;
     let changed = database.change_endpoint(taken_over, Some(false)).await;
     assert!(changed.expect("answered").is_none());
-    assert_eq!(
-        reread(&bench, &hook).await.secret.expose(),
-        hook.secret.expose()
-    );
+    assert_eq!(reread(&bench, &hook).await.secret, hook.secret);
 }

@@ -17,7 +17,8 @@ use crate::{
     jobs::store::Page,
     time::Timestamp,
     webhooks::{
-        Attempt, Delivery, DeliveryStatus, DisabledReason, Endpoint, Kind, Message, OVERLAP, Secret,
+        Attempt, Delivery, DeliveryStatus, DisabledReason, Endpoint, Kind, Message, OVERLAP,
+        Sealed, SealedSecret,
     },
 };
 
@@ -31,11 +32,21 @@ const DELIVERY: &str = "d.id, d.message_id, m.type, m.job_id, d.status, d.due_at
 /// Most attempts of one delivery that are shown.
 const SHOWN: i64 = 30;
 
+fn secret(row: &Row) -> Result<SealedSecret, Error> {
+    Ok(SealedSecret::from_stored(row.try_get("secret")?))
+}
+
+fn previous(row: &Row) -> Result<Option<SealedSecret>, Error> {
+    let text: Option<String> = row.try_get("previous_secret")?;
+    // Before the first one there was none.
+    let text = text.filter(|text| !text.is_empty());
+    Ok(text.map(SealedSecret::from_stored))
+}
+
 pub(super) fn endpoint(row: &Row) -> Result<Endpoint, Error> {
     let words: Vec<String> = row
         .try_get::<super::values::Json>("events")?
         .read("webhook events")?;
-    let previous: Option<String> = row.try_get("previous_secret")?;
     let reason = row
         .try_get::<Option<&str>>("disabled_because")?
         .and_then(DisabledReason::parse);
@@ -46,10 +57,8 @@ pub(super) fn endpoint(row: &Row) -> Result<Endpoint, Error> {
         // A word of a newer version is nothing that this one sends.
         events: words.iter().filter_map(|word| Kind::parse(word)).collect(),
         description: row.try_get("description")?,
-        secret: Secret::from_stored(row.try_get("secret")?),
-        previous: previous
-            .map(Secret::from_stored)
-            .zip(rows::optional_time(row, "previous_until")?),
+        secret: secret(row)?,
+        previous: previous(row)?.zip(rows::optional_time(row, "previous_until")?),
         failing_since: rows::optional_time(row, "failing_since")?,
         disabled: rows::optional_time(row, "disabled_at")?.zip(reason),
         created_at: rows::time(row, "created_at")?,
@@ -106,7 +115,7 @@ pub(super) async fn insert_endpoint(
     .bind(new.url.as_deref())
     .bind(to_json(&words(&new.events))?)
     .bind(&new.description)
-    .bind(new.secret.expose())
+    .bind(new.secret.stored())
     .bind(new.created_at)
     .execute(connection)
     .await?;
@@ -300,7 +309,7 @@ impl Database {
         &self,
         owner: UserId,
         id: EndpointId,
-        secret: Secret,
+        secret: SealedSecret,
     ) -> Result<Option<Endpoint>, Error> {
         self.write(Scope::User(owner), move |connection| {
             Box::pin(async move {
@@ -314,11 +323,103 @@ impl Database {
                 )))
                 .bind(id.uuid())
                 .bind(owner.uuid())
-                .bind(secret.expose())
+                .bind(secret.stored())
                 .bind(millis(OVERLAP))
                 .execute(&mut *connection)
                 .await?;
                 read_endpoint(connection, owner, id).await
+            })
+        })
+        .await
+    }
+
+    /// The secret of an endpoint: `fresh`, unless it has one. `None` when there is no such
+    /// endpoint.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ensure_secret(
+        &self,
+        owner: UserId,
+        id: EndpointId,
+        fresh: SealedSecret,
+    ) -> Result<Option<SealedSecret>, Error> {
+        self.write(Scope::User(owner), move |connection| {
+            Box::pin(async move {
+                query(
+                    "UPDATE webhook_endpoints SET secret = $3 \
+                     WHERE id = $1 AND owner_id = $2 AND deleted_at IS NULL AND secret = ''",
+                )
+                .bind(id.uuid())
+                .bind(owner.uuid())
+                .bind(fresh.stored())
+                .execute(&mut *connection)
+                .await?;
+                let found = read_endpoint(connection, owner, id).await?;
+                Ok(found.map(|endpoint| endpoint.secret))
+            })
+        })
+        .await
+    }
+
+    /// Secrets as they are stored, by endpoint; of the plain ones of versions before, if
+    /// `plain_only`. For a handle of the worker.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sealed_secrets(
+        &self,
+        after: Option<EndpointId>,
+        plain_only: bool,
+        first: u32,
+    ) -> Result<Vec<Sealed>, Error> {
+        query(
+            "SELECT id, owner_id, secret, previous_secret FROM webhook_endpoints \
+             WHERE id > $1 AND secret <> '' AND (NOT $2 OR secret LIKE 'whsec%' \
+             OR previous_secret LIKE 'whsec%') ORDER BY id LIMIT $3",
+        )
+        .bind(after.map_or(uuid::Uuid::nil(), EndpointId::uuid))
+        .bind(plain_only)
+        .bind(i64::from(first))
+        .fetch_all(&mut self.read(self.scope).await?)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Sealed {
+                endpoint: EndpointId::from_uuid(rows::uuid(row, "id")?),
+                owner: UserId::from_uuid(rows::uuid(row, "owner_id")?),
+                secret: secret(row)?,
+                previous: previous(row)?,
+            })
+        })
+        .collect()
+    }
+
+    /// Puts the same secrets in another seal, unless they changed meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace_secrets(&self, old: Sealed, new: Sealed) -> Result<bool, Error> {
+        self.write(Scope::User(old.owner), move |connection| {
+            Box::pin(async move {
+                let of = |secret: &Option<SealedSecret>| {
+                    secret.as_ref().map(|secret| secret.stored().to_owned())
+                };
+                let replaced = query(
+                    "UPDATE webhook_endpoints SET secret = $3, previous_secret = $4 \
+                     WHERE id = $1 AND owner_id = $2 AND secret = $5 \
+                     AND COALESCE(previous_secret, '') = $6",
+                )
+                .bind(old.endpoint.uuid())
+                .bind(old.owner.uuid())
+                .bind(new.secret.stored())
+                .bind(of(&new.previous))
+                .bind(old.secret.stored())
+                .bind(of(&old.previous).unwrap_or_default())
+                .execute(connection)
+                .await?
+                .rows_affected();
+                Ok(replaced > 0)
             })
         })
         .await

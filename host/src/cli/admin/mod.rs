@@ -8,6 +8,7 @@ mod payments;
 mod plugin;
 mod provider;
 mod reconcile;
+mod reseal;
 mod signing_keys;
 mod users;
 
@@ -54,6 +55,10 @@ enum Command {
     Users(users::Users),
     /// Keys that sign access tokens: make new ones, withdraw those that got out.
     SigningKeys(signing_keys::SigningKeys),
+    /// Seal secrets in the database with the encryption key of now: signing keys, secrets of webhooks.
+    ///
+    /// After it the keys of before can go from encryption.previous_keys. It may be repeated.
+    Reseal(reseal::Reseal),
     /// Show what administrators did, on the command line or by GraphQL: who, when, what, to what.
     ///
     /// Each act is written down in its own transaction, and nobody can change it afterwards.
@@ -83,6 +88,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
         Command::Users(command) => users::run(command).await?,
         Command::Log(command) => log::run(command).await?,
         Command::SigningKeys(command) => signing_keys::run(command).await?,
+        Command::Reseal(command) => reseal::run(command).await?,
         Command::Reconcile(command) => return reconcile::run(command).await,
         Command::Audit(command) => return credits::audit(command).await,
     }

@@ -1,6 +1,5 @@
 //! `genvid admin signing-keys`.
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -8,9 +7,8 @@ use super::{Output, open};
 use crate::{
     accounts::{
         acts::OPERATOR,
-        tokens::{self, OVERLAP, SigningKey, Standing},
+        tokens::{self, OVERLAP, Standing},
     },
-    adapters::sql::Database,
     app, time,
 };
 
@@ -48,12 +46,6 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Seal all keys with the encryption key of now, so that the ones of before can go from
-    /// encryption.previous_keys.
-    Reseal {
-        #[command(flatten)]
-        output: Output,
-    },
 }
 
 pub(super) async fn run(SigningKeys { command }: SigningKeys) -> anyhow::Result<()> {
@@ -61,7 +53,6 @@ pub(super) async fn run(SigningKeys { command }: SigningKeys) -> anyhow::Result<
         Command::List { output } => list(&output).await,
         Command::Rotate { now, output } => rotate(now, &output).await,
         Command::Revoke { key, output } => revoke(key, &output).await,
-        Command::Reseal { output } => reseal(&output).await,
     }
 }
 
@@ -133,32 +124,4 @@ async fn revoke(key: String, output: &Output) -> anyhow::Result<()> {
             "{key} is revoked. If none signs now, a node makes one when it starts, or: genvid admin signing-keys rotate --now"
         )
     })
-}
-
-async fn reseal(output: &Output) -> anyhow::Result<()> {
-    let settings = output.settings()?;
-    let installer = open(&settings).await?;
-    let database = installer.database();
-    let vault = app::vault(&settings, database).await?;
-    let mut count = 0;
-    for key in database.signing_keys().await? {
-        if !vault.is_current(&key.private) {
-            count += u32::from(reseal_one(database, &vault, key).await?);
-        }
-    }
-    output.show(&json!({ "resealed": count }), || {
-        format!("{count} keys were sealed anew.")
-    })
-}
-
-async fn reseal_one(
-    database: &Database,
-    vault: &crate::vault::Vault,
-    key: SigningKey,
-) -> anyhow::Result<bool> {
-    let new = tokens::reseal(vault, &key);
-    let new = new.with_context(|| format!("the signing key {}", key.id))?;
-    Ok(database
-        .reseal_signing_key(key.id, key.private, new)
-        .await?)
 }

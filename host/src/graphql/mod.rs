@@ -21,6 +21,7 @@ pub mod codes;
 mod connection;
 mod context;
 mod cookies;
+mod cost;
 mod credits;
 mod enums;
 mod error;
@@ -148,10 +149,19 @@ type Inner = async_graphql::Schema<Query, Mutation, Subscription>;
 #[derive(Clone)]
 pub struct Schema {
     inner: Inner,
+    /// The same, for requests that ask what they cost.
+    measured: Inner,
     rates: Rates,
 }
 
 impl Schema {
+    fn for_request(&self, request: &Request) -> &Inner {
+        match cost::is_asked(request) {
+            true => &self.measured,
+            false => &self.inner,
+        }
+    }
+
     /// Counts a request with an API key, whichever door it came through.
     async fn refuse(&self, request: &Request) -> Option<Response> {
         let caller = request.data.get(&TypeId::of::<Caller>())?;
@@ -175,7 +185,7 @@ impl Executor for Schema {
     async fn execute(&self, request: Request) -> Response {
         match self.refuse(&request).await {
             Some(refused) => refused,
-            None => self.inner.execute(request).await,
+            None => self.for_request(&request).execute(request).await,
         }
     }
 
@@ -188,7 +198,10 @@ impl Executor for Schema {
         let running = async move {
             match this.refuse(&request).await {
                 Some(refused) => futures::stream::once(async { refused }).boxed(),
-                None => Executor::execute_stream(&this.inner, request, session_data),
+                None => {
+                    let inner = this.for_request(&request);
+                    Executor::execute_stream(inner, request, session_data)
+                }
             }
         };
         running.flatten_stream().boxed()
@@ -210,16 +223,24 @@ pub fn schema(services: Services, limits: Limits) -> Schema {
 
 fn build(services: Services, limits: Limits, mode: ValidationMode) -> Schema {
     let rates = services.sessions.rates().clone();
-    let mut builder = builder()
-        .validation_mode(mode)
-        .data(services)
-        .data(family::Sightings::new())
-        .limit_complexity(limits.complexity);
-    if !limits.introspection {
-        builder = builder.disable_introspection();
-    }
+    let sightings = family::Sightings::new();
+    let builder = || {
+        let builder = builder()
+            .validation_mode(mode)
+            .data(services.clone())
+            .data(sightings.clone())
+            .limit_complexity(limits.complexity);
+        match limits.introspection {
+            true => builder,
+            false => builder.disable_introspection(),
+        }
+    };
+    let cost = cost::Cost {
+        maximum: limits.complexity,
+    };
     Schema {
-        inner: builder.finish(),
+        inner: builder().finish(),
+        measured: builder().extension(cost).finish(),
         rates,
     }
 }

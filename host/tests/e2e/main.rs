@@ -14,6 +14,7 @@ mod backend;
 mod batches;
 mod budgets;
 mod callbacks;
+mod canary;
 mod circuits;
 mod cluster;
 mod commands;

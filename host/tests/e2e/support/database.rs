@@ -158,6 +158,34 @@ impl Database {
         }
     }
 
+    /// Everything that is in it, as a backup would have it.
+    pub(crate) async fn dump(&self) -> Vec<u8> {
+        match self {
+            Self::Embedded(file) => {
+                // Without the pages that are free, which no copy of the rows has.
+                let copy = file.with_extension("dump");
+                let _ = std::fs::remove_file(&copy);
+                self.run(format!("VACUUM INTO '{}'", copy.display())).await;
+                std::fs::read(&copy).expect("the copy is there")
+            }
+            Self::Postgres(..) => {
+                let tables = self
+                    .ask(
+                        "SELECT string_agg(tablename, ' ') FROM pg_tables \
+                         WHERE schemaname = 'public'"
+                            .to_owned(),
+                    )
+                    .await;
+                let mut rows = String::new();
+                for table in tables.split_whitespace() {
+                    let sql = format!("SELECT string_agg(t::text, ' ') FROM public.{table} AS t");
+                    rows.push_str(&self.ask(sql).await);
+                }
+                rows.into_bytes()
+            }
+        }
+    }
+
     async fn ask(&self, sql: String) -> String {
         let Self::Postgres(server, database) = self.clone() else {
             panic!("no server is to be asked");

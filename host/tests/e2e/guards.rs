@@ -324,3 +324,27 @@ async fn only_stored_operations_are_run_where_the_operator_says_so() {
     let code = &answer["errors"][0]["extensions"]["code"];
     assert_eq!(code, "OPERATION_NOT_STORED", "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_request_costs_is_told_to_who_asks() {
+    let world = setup().start_with_mail().await;
+    let open = door(&world);
+    let query = "{ jobs(first: 10) { nodes { id kind } } }";
+    let silent = world.client().send(query, json!({})).await;
+    assert!(silent.get("extensions").is_none(), "{silent}");
+    for turn in 0..2 {
+        let asked = json!({"query": query, "extensions": {"cost": true}});
+        let answer = (open.http.post(format!("{}/graphql", open.url)))
+            .bearer_auth(&world.launch.token)
+            .json(&asked)
+            .send()
+            .await
+            .expect("an answer");
+        let answer: Value = answer.json().await.expect("JSON");
+        assert_eq!(answer["data"]["jobs"]["nodes"], json!([]), "{answer}");
+        let cost = &answer["extensions"]["cost"];
+        assert_eq!(cost["maximum"], 20_000, "{turn}: {answer}");
+        let requested = cost["requested"].as_u64().expect("a number");
+        assert!((20..=60).contains(&requested), "{turn}: {answer}");
+    }
+}

@@ -245,8 +245,6 @@ impl App {
         });
         let webhook_settings = Arc::new(webhook_settings(&settings));
         let secrets = webhooks::Secrets::new(database.for_worker(), vault.clone());
-        // What versions before have left plain.
-        secrets.reseal(true).await?;
         let courier = match role.works() {
             true => Some(webhooks::Courier {
                 database: database.for_worker(),

@@ -43,7 +43,7 @@ pub async fn vault(settings: &Settings, database: &Database) -> anyhow::Result<V
             String::from_utf8(kept.await?).context("the development key is damaged")?
         }
         None => anyhow::bail!(
-            "encryption.key is missing, which seals signing keys in the database: make one with \
+            "encryption.key is missing, which seals secrets in the database: make one with \
              `openssl rand -base64 32`, and give the same one to every node as {VARIABLE}, or as a file \
              that {VARIABLE}_FILE names"
         ),

@@ -1,11 +1,15 @@
 //! Takes deliveries that are due to their endpoints.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
 use super::{
-    Answer, Attempt, Parcel, Post, Secret, SecretError, Secrets, Settings, Taken, Verdict,
+    Answer, Attempt, Parcel, Post, PostError, Secret, SecretError, Secrets, Settings, Taken,
+    Verdict,
     message::{self, body},
     sign::seconds,
 };
@@ -15,6 +19,9 @@ use crate::{
     media,
     time::{self, Timestamp},
 };
+
+/// How long something waits that this host cannot sign.
+const WITHHELD: Duration = Duration::from_secs(600);
 
 /// Takes deliveries to their endpoints. Cheap to clone.
 #[derive(Clone)]
@@ -43,28 +50,19 @@ impl Courier {
         let at = time::now();
         let began = Instant::now();
         let secrets = match self.secrets_of(&taken, at).await {
-            Ok(secrets) => Ok(secrets),
+            Ok(secrets) => secrets,
             Err(SecretError::Database(error)) => return Err(error),
             Err(error @ SecretError::Vault(..)) => {
-                tracing::error!(%error, "a webhook cannot be signed");
-                Err(
-                    "the endpoint's secret cannot be read here; rotate it, or ask the operator"
-                        .to_owned(),
-                )
+                tracing::error!(%error, "a webhook cannot be signed, and waits");
+                return self.withhold(taken, at).await;
             }
         };
-        let answer = match secrets {
-            Ok(secrets) => {
-                let parcel = Parcel {
-                    url,
-                    headers: headers(&taken, &secrets, at, &body),
-                    body: body.into(),
-                };
-                let answer = self.post.post(parcel).await;
-                answer.map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error),
+        let parcel = Parcel {
+            url,
+            headers: headers(&taken, &secrets, at, &body),
+            body: body.into(),
         };
+        let answer = self.post.post(parcel).await;
         let duration_ms = dispatch::millis(began.elapsed());
         let verdict = self.judge(&answer, taken.tries);
         tracing::debug!(
@@ -73,7 +71,7 @@ impl Courier {
         );
         let (status, error, response) = match answer {
             Ok(answer) => (Some(answer.status), None, answer.excerpt),
-            Err(error) => (None, Some(error), String::new()),
+            Err(error) => (None, Some(error.to_string()), String::new()),
         };
         let attempt = Attempt {
             at,
@@ -102,6 +100,22 @@ impl Courier {
         Ok(links)
     }
 
+    /// Puts off what this host cannot sign: its operator gave it another key.
+    async fn withhold(&self, taken: Taken, at: Timestamp) -> Result<(), sql::Error> {
+        let why = "the host cannot read the endpoint's secret: rotate it, or ask the operator";
+        let attempt = Attempt {
+            at,
+            duration_ms: 0,
+            status: None,
+            error: Some(why.to_owned()),
+            response: String::new(),
+        };
+        let limit = self.settings.disable_after;
+        self.database
+            .settle_delivery(taken, attempt, Verdict::Withheld(WITHHELD), limit)
+            .await
+    }
+
     /// What signs now.
     async fn secrets_of(&self, taken: &Taken, at: Timestamp) -> Result<Vec<Secret>, SecretError> {
         let endpoint = &taken.endpoint;
@@ -114,7 +128,7 @@ impl Courier {
         Ok(secrets)
     }
 
-    fn judge(&self, answer: &Result<Answer, String>, tries: u32) -> Verdict {
+    fn judge(&self, answer: &Result<Answer, PostError>, tries: u32) -> Verdict {
         let asked = match answer {
             Ok(answer) if (200..300).contains(&answer.status) => return Verdict::Succeeded,
             Ok(answer) if answer.status == 410 => return Verdict::Gone,

@@ -19,7 +19,7 @@ pub use crate::dispatch::{Attempt, EXCERPT};
 pub use courier::Courier;
 pub use message::{Links, body, facts};
 pub use post::{Answer, Parcel, Post, PostError};
-pub use secrets::{Sealed, SecretError, Secrets};
+pub use secrets::{Resealed, Sealed, SecretError, Secrets};
 pub use service::{Change, Draft, Error, Service};
 pub use sign::{SealedSecret, Secret};
 
@@ -238,6 +238,9 @@ pub enum Verdict {
     Exhausted,
     /// The receiver wants no more of anything.
     Gone,
+    /// The host could not send it, to be tried again after this. It does not count, neither as
+    /// an attempt of the round nor against the endpoint.
+    Withheld(Duration),
 }
 
 impl Endpoint {

@@ -34,6 +34,15 @@ pub struct Sealed {
     pub previous: Option<SealedSecret>,
 }
 
+/// What came of sealing anew.
+#[derive(Debug, Default)]
+pub struct Resealed {
+    /// Endpoints whose secrets changed their seal.
+    pub changed: u64,
+    /// Secrets that no key opens.
+    pub unreadable: Vec<SecretError>,
+}
+
 /// Opens, seals and makes secrets. Cheap to clone.
 #[derive(Clone)]
 pub struct Secrets {
@@ -77,37 +86,47 @@ impl Secrets {
         opened.map_err(|error| SecretError::Vault(endpoint, error))
     }
 
-    /// Seals with the key of now what versions before left plain, which is looked for alone if
-    /// `plain_only`, and what was sealed with another key; tells how many rows changed. For a
-    /// handle of the worker. May be repeated and run on many nodes at a time.
+    /// Seals with the key of now what was sealed with another one, and what versions before have
+    /// left plain. For a handle of the worker. May be repeated and run on many nodes at a time.
     ///
     /// # Errors
-    /// When the database fails, or a secret cannot be opened.
-    pub async fn reseal(&self, plain_only: bool) -> Result<u64, SecretError> {
-        let (mut after, mut changed) = (None, 0);
+    /// When the database fails.
+    pub async fn reseal(&self) -> Result<Resealed, sql::Error> {
+        let (mut after, mut done) = (None, Resealed::default());
         loop {
-            let rows = self.database.sealed_secrets(after, plain_only, BATCH);
-            let rows = rows.await?;
+            let rows = self.database.sealed_secrets(after, BATCH).await?;
             let Some(last) = rows.last() else {
-                return Ok(changed);
+                return Ok(done);
             };
             after = Some(last.endpoint);
             for row in rows {
-                let failed = |error| SecretError::Vault(row.endpoint, error);
-                let anew = |old: &SealedSecret| old.anew(&self.vault, row.endpoint);
-                let secret = anew(&row.secret).map_err(failed)?;
-                let previous = row.previous.as_ref().map(anew).transpose();
-                let previous = previous.map_err(failed)?.flatten();
-                if secret.is_none() && previous.is_none() {
-                    continue;
+                match self.anew(&row) {
+                    Ok(Some(new)) => {
+                        let replaced = self.database.replace_secrets(row, new).await?;
+                        done.changed += u64::from(replaced);
+                    }
+                    Ok(None) => {}
+                    // One that is lost keeps none of the others under the old key.
+                    Err(error) => done
+                        .unreadable
+                        .push(SecretError::Vault(row.endpoint, error)),
                 }
-                let new = Sealed {
-                    secret: secret.unwrap_or_else(|| row.secret.clone()),
-                    previous: previous.or_else(|| row.previous.clone()),
-                    ..row.clone()
-                };
-                changed += u64::from(self.database.replace_secrets(row, new).await?);
             }
         }
+    }
+
+    /// The same secrets under the key of now; nothing when they are so already.
+    fn anew(&self, row: &Sealed) -> Result<Option<Sealed>, vault::Error> {
+        let anew = |old: &SealedSecret| old.anew(&self.vault, row.endpoint);
+        let secret = anew(&row.secret)?;
+        let previous = row.previous.as_ref().map(anew).transpose()?.flatten();
+        if secret.is_none() && previous.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Sealed {
+            secret: secret.unwrap_or_else(|| row.secret.clone()),
+            previous: previous.or_else(|| row.previous.clone()),
+            ..row.clone()
+        }))
     }
 }

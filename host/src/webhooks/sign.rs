@@ -74,9 +74,15 @@ impl Secret {
 }
 
 /// A secret as the database has it: sealed, in base64. Versions that sealed nothing wrote the
-/// secret itself, which is read too; there is none before somebody needs it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// secret itself, which is read too. There is none before somebody needs it.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct SealedSecret(String);
+
+impl fmt::Debug for SealedSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SealedSecret")
+    }
+}
 
 impl SealedSecret {
     /// As it is stored.

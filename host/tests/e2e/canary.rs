@@ -13,14 +13,9 @@ use crate::{
         text, until,
         world::World,
     },
+    webhooks::{CREATE, ROTATE, SECRET},
 };
 
-const ENDPOINT: &str = "mutation ($input: CreateWebhookEndpointInput!) {
-    result: createWebhookEndpoint(input: $input) {
-    ... on CreateWebhookEndpointSuccess { secret endpoint { id } } ... on Problem { message } } }";
-const ROTATE: &str = "mutation ($input: RotateWebhookSecretInput!) {
-    result: rotateWebhookSecret(input: $input) {
-    ... on RotateWebhookSecretSuccess { secret } ... on Problem { message } } }";
 const KEY: &str = "mutation ($input: CreateApiKeyInput!) { result: createApiKey(input: $input) {
     ... on CreateApiKeySuccess { secret } ... on Problem { message } } }";
 const RESET: &str =
@@ -50,17 +45,17 @@ fn forms(secret: &str) -> Vec<String> {
 
 /// What of `marks` is in `place`.
 fn found(marks: &[Mark], place: &str, bytes: &[u8]) -> Vec<String> {
-    let (text, mut finder) = (String::from_utf8_lossy(bytes), Vec::new());
+    let (text, mut leaks) = (String::from_utf8_lossy(bytes), Vec::new());
     for (name, secret) in marks {
         assert!(secret.len() >= 12, "{name} is too short to be looked for");
         for form in forms(secret) {
             let there = text.contains(&form);
             if there {
-                finder.push(format!("{name} in {place}, as {form}"));
+                leaks.push(format!("{name} in {place}, as {form}"));
             }
         }
     }
-    finder
+    leaks
 }
 
 /// Jobs that succeed, that fail, and whose vendor sends back what it was sent.
@@ -132,13 +127,11 @@ async fn no_secret_is_found_where_it_must_not_be() {
     let (client, receiver) = (world.client(), Receiver::start().await);
     receiver.answer([Reply::Status(500)]);
     let input = json!({"url": receiver.at("/all"), "eventTypes": ["JOB_SUCCEEDED", "JOB_FAILED"]});
-    let made = client.ask(ENDPOINT, json!({ "input": input })).await;
+    let made = client.ask(CREATE, json!({ "input": input })).await;
     let endpoint = text(&made, "/result/endpoint/id");
     let input = json!({ "endpointId": endpoint });
     let turned = client.ask(ROTATE, json!({ "input": input })).await;
-    let own = client
-        .ask("{ jobWebhookSecret { secret } }", json!({}))
-        .await;
+    let own = client.ask(SECRET, json!({})).await;
     let key = client.ask(KEY, json!({"input": {"name": "Shop"}})).await;
     let open = door(&world);
     let ann = open.register("ann@example.com", PASSWORD).await;

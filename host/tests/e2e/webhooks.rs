@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -12,10 +13,10 @@ use crate::support::{
     world::{Setup, World},
 };
 
-const CREATE: &str = "mutation ($input: CreateWebhookEndpointInput!) {
+pub(crate) const CREATE: &str = "mutation ($input: CreateWebhookEndpointInput!) {
     result: createWebhookEndpoint(input: $input) {
     ... on CreateWebhookEndpointSuccess { secret endpoint { id } } ... on Problem { message } } }";
-const ROTATE: &str = "mutation ($input: RotateWebhookSecretInput!) {
+pub(crate) const ROTATE: &str = "mutation ($input: RotateWebhookSecretInput!) {
     result: rotateWebhookSecret(input: $input) {
     ... on RotateWebhookSecretSuccess { secret } ... on Problem { message } } }";
 const TEST: &str = "mutation ($input: SendTestWebhookInput!) {
@@ -27,7 +28,7 @@ const REDELIVER: &str = "mutation ($input: RedeliverWebhookInput!) {
 const ENDPOINT: &str = "query ($id: ID!) { webhookEndpoint(id: $id) {
     enabled disabledReason deliveries { nodes { id messageId eventType status jobId
     attempts { status error response durationMs } } } } }";
-const SECRET: &str = "{ jobWebhookSecret { secret endpoint { id } } }";
+pub(crate) const SECRET: &str = "{ jobWebhookSecret { secret endpoint { id } } }";
 
 async fn start() -> World {
     Setup::default()
@@ -260,4 +261,45 @@ async fn a_crash_between_the_event_and_its_delivery_loses_nothing() {
     let delivery = list(&data, "/webhookEndpoint/deliveries/nodes")[0].clone();
     settled(&client, &id, text(&delivery, "/id"), "SUCCEEDED").await;
     world.audit().await;
+}
+
+/// The key that seals changes, as the guide for operators says it.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_outlive_the_key_that_sealed_them() {
+    const KEY: &str = "GENVID__ENCRYPTION__KEY";
+    const PREVIOUS: &str = "GENVID__ENCRYPTION__PREVIOUS_KEYS";
+    let [old, new] = [7, 8].map(|byte| STANDARD.encode([byte; 32]));
+    let mut world = Setup::default().set("encryption.key", &old).start().await;
+    let receiver = Receiver::start().await;
+    let (id, secret) = endpoint(&world.client(), &receiver.at("/"), json!(null)).await;
+    let told = |world: &World| {
+        let client = world.client();
+        let id = id.clone();
+        async move {
+            let delivery = test(&client, &id).await;
+            settled(&client, &id, &delivery, "SUCCEEDED").await;
+        }
+    };
+
+    world.launch.env.retain(|(name, _)| name != KEY);
+    let both = [(KEY, new), (PREVIOUS, format!("[\"{old}\"]"))];
+    (world.launch.env).extend(both.map(|(name, value)| (name.to_owned(), value)));
+    world.kill_and_start_again().await;
+    told(&world).await;
+    for keys in [1, 0] {
+        let sealed = world.run_beside(&["admin", "reseal", "--json"]).await;
+        assert!(sealed.status.success(), "{sealed:?}");
+        let sealed: Value = serde_json::from_slice(&sealed.stdout).expect("JSON");
+        assert_eq!(
+            sealed,
+            json!({"signingKeys": keys, "webhookEndpoints": keys})
+        );
+    }
+
+    world.launch.env.retain(|(name, _)| name != PREVIOUS);
+    world.kill_and_start_again().await;
+    told(&world).await;
+    for got in receiver.wait(2).await {
+        assert_eq!(got.signatures_of(&secret), 1, "{got:?}");
+    }
 }

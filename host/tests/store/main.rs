@@ -189,6 +189,7 @@ contract! {
     webhooks::a_secret_changes_with_an_overlap,
     webhooks::secrets_are_sealed_anew,
     webhooks::a_missing_secret_is_made_once,
+    webhooks::what_cannot_be_signed_waits,
     webhooks::of_many_at_once_so_many_endpoints_are_kept,
     webhooks::a_strangers_endpoint_is_as_good_as_missing,
 }

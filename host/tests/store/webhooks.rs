@@ -3,18 +3,21 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use genvid::{
+    dispatch::Outbox as _,
     ids::{EndpointId, UserId},
     jobs::{
         model::{EventType, NewEvent},
         store::Accepted,
     },
+    media::Links,
     time,
     vault::Vault,
     webhooks::{
-        Attempt, Change, DeliveryStatus, DisabledReason, Endpoint, Kind, OVERLAP, SealedSecret,
-        Secret, Secrets, Service, Settings, Taken, Verdict,
+        Answer, Attempt, Change, Courier, DeliveryStatus, DisabledReason, Endpoint, Kind, OVERLAP,
+        Parcel, Post, PostError, SealedSecret, Secret, Secrets, Service, Settings, Taken, Verdict,
     },
 };
+use genvid_media::Signer;
 
 use crate::bench::{Bench, LEASE, change, job, unique};
 
@@ -350,21 +353,14 @@ pub(crate) async fn secrets_are_sealed_anew(bench: Bench) {
     let none = bench.database.ensure_job_endpoint(none).await;
     let none = none.expect("there");
 
-    // What is plain is sealed at the next start, and only that.
-    let secrets = Secrets::new(bench.database.for_worker(), vault());
-    assert_eq!(secrets.reseal(true).await.expect("sealed"), 1);
-    let now = reread(&bench, &old).await.secret;
-    assert!(!now.stored().contains(plain.expose()));
-    let opened = now.open(&vault(), old.id).expect("opened");
-    assert_eq!(opened.expose(), plain.expose());
-    assert_eq!(reread(&bench, &hook).await.secret, turned);
-
-    // With another key everything is, by many at once too, the secret of before with it.
-    let (next, alone) = (Vault::new(&[8; 32], &[[7; 32]]), Vault::new(&[8; 32], &[]));
+    // By many at once, the secret of before with the one of now.
+    let next = Vault::new(&[8; 32], &[[7; 32]]);
+    let alone = Vault::new(&[8; 32], &[]);
     let secrets = Secrets::new(bench.database.for_worker(), next);
-    let all = (0..8).map(|_| secrets.reseal(false));
-    let counts = futures::future::try_join_all(all).await.expect("sealed");
-    assert_eq!(counts.into_iter().sum::<u64>(), 2);
+    let all = (0..8).map(|_| secrets.reseal());
+    let done = futures::future::try_join_all(all).await.expect("sealed");
+    assert_eq!(done.iter().map(|done| done.changed).sum::<u64>(), 2);
+    assert!(done.iter().all(|done| done.unreadable.is_empty()));
     let after = reread(&bench, &hook).await;
     let (previous, _) = after.previous.expect("the one before");
     for (new, old) in [(after.secret, turned), (previous, hook.secret)] {
@@ -372,13 +368,80 @@ pub(crate) async fn secrets_are_sealed_anew(bench: Bench) {
         let old = old.open(&vault(), hook.id).expect("opened");
         assert_eq!(new.expose(), old.expose());
     }
+    let now = reread(&bench, &old).await.secret;
+    assert!(!now.stored().contains(plain.expose()));
+    let opened = now.open(&alone, old.id).expect("opened");
+    assert_eq!(opened.expose(), plain.expose());
     assert!(reread(&bench, &none).await.secret.is_missing());
-    let wrong = Secrets::new(bench.database.for_worker(), vault());
-    let error = wrong.reseal(false).await.expect_err("another key");
-    assert!(
-        error.to_string().contains("encryption.previous_keys"),
-        "{error}"
-    );
+
+    // One that is lost keeps none of the others under the old key.
+    let lost = added(&bench, bench.ann, &[Kind::JobQueued]).await;
+    let last = Vault::new(&[9; 32], &[[8; 32]]);
+    let secrets = Secrets::new(bench.database.for_worker(), last);
+    let done = secrets.reseal().await.expect("sealed");
+    assert_eq!(done.changed, 2);
+    let [error] = done.unreadable.as_slice() else {
+        panic!("not one: {:?}", done.unreadable)
+    };
+    let error = error.to_string();
+    assert!(error.contains(&lost.id.to_string()), "{error}");
+    assert!(error.contains("encryption.previous_keys"), "{error}");
+}
+
+/// Receivers that answer everything.
+struct Receivers(std::sync::Mutex<Vec<Parcel>>);
+
+#[async_trait::async_trait]
+impl Post for Receivers {
+    async fn post(&self, parcel: Parcel) -> Result<Answer, PostError> {
+        self.0.lock().expect("a list").push(parcel);
+        Ok(Answer {
+            status: 200,
+            retry_after: None,
+            excerpt: String::new(),
+        })
+    }
+}
+
+/// A node with another key sends nothing, and nobody pays for it: not the endpoint, not the round.
+pub(crate) async fn what_cannot_be_signed_waits(bench: Bench) {
+    let hook = added(&bench, bench.ann, &[Kind::JobQueued]).await;
+    bench.accept(bench.ann).await;
+    let post = std::sync::Arc::new(Receivers(std::sync::Mutex::default()));
+    let signer = Signer::new(&[1; 32]).expect("a signer");
+    let links = Links::new(signer, "http://127.0.0.1:1", LEASE);
+    let settings = Settings {
+        disable_after: Duration::ZERO,
+        ..Settings::default()
+    };
+    let settings = std::sync::Arc::new(settings);
+    let courier = |vault| Courier {
+        database: bench.database.for_worker(),
+        secrets: Secrets::new(bench.database.for_worker(), vault),
+        post: std::sync::Arc::clone(&post) as _,
+        links: links.clone(),
+        settings: std::sync::Arc::clone(&settings),
+    };
+    let one = taken(&bench, LEASE).await.remove(0);
+    let other = courier(Vault::new(&[8; 32], &[]));
+    other.attempt(one.clone()).await.expect("written down");
+    assert_eq!(post.0.lock().expect("a list").len(), 0);
+    assert_eq!(status(&bench, &one).await, DeliveryStatus::Pending);
+    let seen = reread(&bench, &hook).await;
+    assert_eq!((seen.failing_since, seen.disabled), (None, None));
+    let attempts = bench.database.attempts_at(bench.ann, &[one.delivery]).await;
+    let (_, attempt) = attempts.expect("read").remove(0);
+    let said = attempt.error.expect("a reason");
+    assert!(said.contains("ask the operator"), "{said}");
+    assert!(taken(&bench, LEASE).await.is_empty(), "it waits");
+
+    let again = bench.database.redeliver(bench.ann, one.delivery).await;
+    assert!(again.expect("answered"));
+    let two = taken(&bench, LEASE).await.remove(0);
+    assert_eq!(two.tries, 1);
+    courier(vault()).attempt(two).await.expect("sent");
+    assert_eq!(status(&bench, &one).await, DeliveryStatus::Succeeded);
+    assert_eq!(post.0.lock().expect("a list").len(), 1);
 }
 
 /// The endpoint of jobs has no secret until somebody needs it, and then the same for everybody.

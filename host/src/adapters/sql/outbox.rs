@@ -350,12 +350,12 @@ async fn settle(
     } = connection.dialect();
     let (status, again) = match verdict {
         Verdict::Succeeded => ("SUCCEEDED", None),
-        Verdict::Again(wait) => ("PENDING", Some(millis(wait))),
+        Verdict::Again(wait) | Verdict::Withheld(wait) => ("PENDING", Some(millis(wait))),
         Verdict::Exhausted | Verdict::Gone => ("EXHAUSTED", None),
     };
     // What was canceled meanwhile is not tried again.
     let written = query(AssertSqlSafe(format!(
-        "UPDATE webhook_deliveries SET lease_until = NULL, \
+        "UPDATE webhook_deliveries SET lease_until = NULL, tries = tries - $5, \
          status = CASE WHEN status = 'CANCELED' AND $3 = 'PENDING' THEN status ELSE $3 END, \
          due_at = CASE WHEN status = 'CANCELED' THEN NULL ELSE {now} + $4 * {millisecond} END, \
          completed_at = CASE WHEN $3 = 'PENDING' THEN completed_at ELSE {now} END \
@@ -365,6 +365,7 @@ async fn settle(
     .bind(taken.epoch)
     .bind(status)
     .bind(again)
+    .bind(i64::from(matches!(verdict, Verdict::Withheld(_))))
     .execute(connection)
     .await?
     .rows_affected();
@@ -379,7 +380,7 @@ async fn judge_endpoint(
     verdict: Verdict,
     disable_after: Duration,
 ) -> Result<(), Error> {
-    if taken.endpoint.url.is_none() {
+    if taken.endpoint.url.is_none() || matches!(verdict, Verdict::Withheld(_)) {
         return Ok(());
     }
     let id = taken.endpoint.id;

@@ -362,24 +362,20 @@ impl Database {
         .await
     }
 
-    /// Secrets as they are stored, by endpoint; of the plain ones of versions before, if
-    /// `plain_only`. For a handle of the worker.
+    /// Secrets as they are stored, by endpoint. For a handle of the worker.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn sealed_secrets(
         &self,
         after: Option<EndpointId>,
-        plain_only: bool,
         first: u32,
     ) -> Result<Vec<Sealed>, Error> {
         query(
             "SELECT id, owner_id, secret, previous_secret FROM webhook_endpoints \
-             WHERE id > $1 AND secret <> '' AND (NOT $2 OR secret LIKE 'whsec%' \
-             OR previous_secret LIKE 'whsec%') ORDER BY id LIMIT $3",
+             WHERE id > $1 AND secret <> '' ORDER BY id LIMIT $2",
         )
         .bind(after.map_or(uuid::Uuid::nil(), EndpointId::uuid))
-        .bind(plain_only)
         .bind(i64::from(first))
         .fetch_all(&mut self.read(self.scope).await?)
         .await?

@@ -7,6 +7,9 @@ use serde_json::json;
 use super::{Output, open};
 use crate::{accounts::tokens, adapters::sql::Database, app, vault::Vault, webhooks};
 
+/// Most secrets that are named when they cannot be opened.
+const SHOWN: usize = 20;
+
 #[derive(Args)]
 pub(super) struct Reseal {
     #[command(flatten)]
@@ -20,11 +23,22 @@ pub(super) async fn run(Reseal { output }: Reseal) -> anyhow::Result<()> {
     let vault = app::vault(&settings, database).await?;
     let keys = signing_keys(database, &vault).await?;
     let secrets = webhooks::Secrets::new(database.for_worker(), vault);
-    let endpoints = secrets.reseal(false).await?;
+    let resealed = secrets.reseal().await?;
+    let endpoints = resealed.changed;
     let json = json!({ "signingKeys": keys, "webhookEndpoints": endpoints });
     output.show(&json, || {
         format!("Sealed anew: {keys} signing keys, the secrets of {endpoints} webhook endpoints.")
-    })
+    })?;
+    let lost: Vec<_> = (resealed.unreadable.iter().take(SHOWN))
+        .map(ToString::to_string)
+        .collect();
+    anyhow::ensure!(
+        lost.is_empty(),
+        "{} could not be opened, and their owners have to rotate them: {}",
+        resealed.unreadable.len(),
+        lost.join("; ")
+    );
+    Ok(())
 }
 
 async fn signing_keys(database: &Database, vault: &Vault) -> anyhow::Result<u64> {

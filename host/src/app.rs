@@ -212,6 +212,10 @@ impl App {
             &url,
             mail_settings.on,
         )?;
+        let google = match role.answers() {
+            true => identity::google(&settings, sessions.clone(), vault.clone(), &url)?,
+            false => None,
+        };
         let billing = billing::Service::new(database.clone());
         let jobs = jobs::Service::new(
             database.clone(),
@@ -321,6 +325,10 @@ impl App {
             http::router(http::Parts {
                 executor,
                 sessions,
+                google: http::SignIn {
+                    google,
+                    app_url: Some(settings.mail.app_url.clone()).filter(|url| !url.is_empty()),
+                },
                 browsers: http::Browsers {
                     origins: settings.server.allowed_origins.clone(),
                     tls: url.starts_with("https://"),

@@ -2,6 +2,7 @@
 //! scoped to its owner.
 
 pub mod acts;
+pub mod google;
 pub mod keys;
 pub mod links;
 pub mod password;

@@ -399,11 +399,17 @@ impl Sessions {
         (self.database)
             .register(user.clone(), password_hash, language, mail, link)
             .await?;
+        self.endow(user.id).await?;
+        self.enter(asker, user).await
+    }
+
+    /// Gives a new account the credits that it begins with.
+    pub(super) async fn endow(&self, user: UserId) -> Result<(), Error> {
         if self.settings.credits > 0 {
             let billing = crate::billing::Service::new(self.database.clone());
-            billing.endow(user.id, self.settings.credits).await?;
+            billing.endow(user, self.settings.credits).await?;
         }
-        self.enter(asker, user).await
+        Ok(())
     }
 
     /// Signs a user in.

@@ -8,11 +8,15 @@ use secrecy::ExposeSecret as _;
 use crate::{
     accounts::{
         self,
+        google::Google,
         password::{Cost, Hasher},
         sessions::{self, Sessions},
         tokens::Keyring,
     },
-    adapters::sql::Database,
+    adapters::{
+        openid::{OpenId, Registered},
+        sql::Database,
+    },
     config::{self, Settings},
     rates::{Counter, Rates},
     vault::{self, Vault},
@@ -100,6 +104,37 @@ pub fn keyring(settings: &Settings, database: &Database, vault: Vault, url: &str
         false => wanted.issuer.clone(),
     };
     Keyring::new(database.clone(), vault, issuer, wanted.audience.clone())
+}
+
+/// Sign-in with Google, if it is registered there.
+pub(super) fn google(
+    settings: &Settings,
+    sessions: Sessions,
+    vault: Vault,
+    url: &str,
+) -> anyhow::Result<Option<Google>> {
+    const SECRET: &str = "GOOGLE_CLIENT_SECRET";
+    let wanted = &settings.accounts.google;
+    if wanted.client_id.is_empty() {
+        return Ok(None);
+    }
+    let secret =
+        config::vendor_secret(&wanted.client_secret, SECRET).map_err(anyhow::Error::msg)?;
+    let redirect = format!("{url}/api/auth/callback");
+    tracing::info!(
+        redirect,
+        "Google signs users in; this redirect URI has to be authorised there"
+    );
+    let registered = Registered {
+        issuer: wanted.issuer.clone(),
+        client_id: wanted.client_id.clone(),
+        client_secret: secret.with_context(|| {
+            format!("accounts.google.client_id is set, and {SECRET} is missing")
+        })?,
+        redirect,
+    };
+    let provider = OpenId::new(registered).context("accounts.google")?;
+    Ok(Some(Google::new(sessions, vault, Arc::new(provider))))
 }
 
 /// Who signs users up and in.

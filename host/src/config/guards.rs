@@ -33,6 +33,16 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         |text| text.len() <= 200,
         "must have at most 200 bytes",
     );
+    checker.text(
+        "accounts.google.client_id",
+        |text| text.len() <= 200 && !text.contains(char::is_whitespace),
+        "must have at most 200 bytes and no spaces",
+    );
+    checker.text(
+        "accounts.google.issuer",
+        is_issuer,
+        "must be an https address such as https://accounts.google.com; http only of this machine",
+    );
     const KEY: &str = "must be 32 random bytes in base64, such as `openssl rand -base64 32` prints";
     let is_key = |text: &str| crate::vault::parse_key(text).is_ok();
     checker.secret(
@@ -61,6 +71,18 @@ fn is_origin(text: &str) -> bool {
     ["http", "https"].contains(&url.scheme())
         && url.has_host()
         && url.origin().ascii_serialization() == text
+}
+
+/// Codes and secrets go there: nobody on the way may read them.
+fn is_issuer(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else {
+        return false;
+    };
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
+        _ => false,
+    }
 }
 
 /// A network, or a single address.

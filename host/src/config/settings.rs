@@ -455,6 +455,19 @@ pub struct Accounts {
     pub argon2_parallelism: u32,
     /// Hashes at a time.
     pub argon2_at_once: usize,
+    /// Sign-in with Google.
+    pub google: Google,
+}
+
+/// What is registered at Google.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Google {
+    /// This installation; empty: nobody signs in with Google.
+    pub client_id: String,
+    /// What it shows; empty: from the environment.
+    pub client_secret: SecretString,
+    /// Who gives out identities.
+    pub issuer: String,
 }
 
 /// What may be done how often: `COUNT/TIME`, or `off`.

@@ -64,21 +64,29 @@ pub(super) fn read(parts: &Parts) -> Jar {
 
 /// Has a browser keep a session.
 pub(super) fn set(ctx: &Context<'_>, signed_in: &SignedIn) {
+    for cookie in of(signed_in) {
+        ctx.append_http_header(header::SET_COOKIE.as_str(), cookie);
+    }
+}
+
+/// The cookies of a session.
+pub(crate) fn of(signed_in: &SignedIn) -> [String; 2] {
     let left = signed_in.expires_at.since(time::now());
-    put(ctx, ACCESS, &signed_in.access_token, tokens::LIFE);
-    put(ctx, REFRESH, &signed_in.refresh_token, left);
+    [
+        strict(ACCESS, &signed_in.access_token, tokens::LIFE),
+        strict(REFRESH, &signed_in.refresh_token, left),
+    ]
 }
 
 /// Has a browser forget a session.
 pub(super) fn clear(ctx: &Context<'_>) {
-    put(ctx, ACCESS, "", Duration::ZERO);
-    put(ctx, REFRESH, "", Duration::ZERO);
+    for name in [ACCESS, REFRESH] {
+        let cookie = strict(name, "", Duration::ZERO);
+        ctx.append_http_header(header::SET_COOKIE.as_str(), cookie);
+    }
 }
 
-fn put(ctx: &Context<'_>, name: &str, value: &str, life: Duration) {
+fn strict(name: &str, value: &str, life: Duration) -> String {
     let life = life.as_secs();
-    ctx.append_http_header(
-        header::SET_COOKIE.as_str(),
-        format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; Secure; SameSite=Strict"),
-    );
+    format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; Secure; SameSite=Strict")
 }

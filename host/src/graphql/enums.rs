@@ -23,6 +23,16 @@ pub(super) enum Role {
     Service,
 }
 
+/// With what somebody signs in.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "accounts::google::SignInMethod")]
+pub(super) enum SignInMethod {
+    /// A password.
+    Password,
+    /// A Google account.
+    Google,
+}
+
 /// What a job makes.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "model::JobKind")]

@@ -20,7 +20,7 @@ mod catalog;
 pub mod codes;
 mod connection;
 mod context;
-mod cookies;
+pub(crate) mod cookies;
 mod cost;
 mod credits;
 mod enums;

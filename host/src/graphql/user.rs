@@ -7,7 +7,7 @@ use async_graphql::{Context, Error, ID, Object};
 use super::{
     context,
     credits::UserCredits,
-    enums::Role,
+    enums::{Role, SignInMethod},
     error,
     payments::{self, PlanSubscription},
     scalars::DateTime,
@@ -47,6 +47,15 @@ impl User {
     /// Since when there is the account.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
+    }
+
+    /// With what the user can sign in: a forgotten or first password is set with
+    /// `requestPasswordReset`.
+    async fn sign_in_methods(&self, ctx: &Context<'_>) -> Result<Vec<SignInMethod>, Error> {
+        let sessions = &context::services(ctx).sessions;
+        let methods = sessions.sign_in_methods(self.0.id).await;
+        let methods = methods.map_err(|failed| error::database(ctx, &failed))?;
+        Ok(methods.into_iter().map(Into::into).collect())
     }
 
     /// The user's credits.

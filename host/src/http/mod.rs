@@ -3,6 +3,7 @@
 mod account;
 mod browsers;
 mod client;
+mod google;
 mod health;
 mod hooks;
 mod intake;
@@ -24,6 +25,7 @@ pub use client::ClientAddress;
 use dashmap::DashSet;
 use genvid_media::{BlobStore, Key};
 use genvid_transport::Prevalidated;
+pub use google::SignIn;
 pub use health::Health;
 use ipnet::IpNet;
 pub use mail::PostOffice;
@@ -39,6 +41,8 @@ pub struct Parts {
     pub executor: Prevalidated<graphql::Schema>,
     /// Who is calling.
     pub sessions: Sessions,
+    /// Sign-in with Google.
+    pub google: SignIn,
     /// What web pages may do.
     pub browsers: Browsers,
     /// Whose word about addresses is believed.
@@ -102,6 +106,7 @@ pub fn router(parts: Parts) -> Router {
         .merge(mail::router(parts.post_office))
         .merge(till::router(parts.payments))
         .merge(account::router(parts.sessions))
+        .merge(google::router(parts.google))
         .merge(health::router(parts.health))
         .nest("/graphql", graphql.layer(parts.browsers.cors()))
         .layer(middleware::from_fn_with_state(proxies, client::note))

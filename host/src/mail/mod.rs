@@ -131,6 +131,8 @@ stored_words!(
         PasswordChanged = "PASSWORD_CHANGED",
         /// There is another address.
         AddressChanged = "ADDRESS_CHANGED",
+        /// Somebody whom Google vouches for signs in to the account from now on.
+        GoogleLinked = "GOOGLE_LINKED",
         /// The account is gone.
         AccountDeleted = "ACCOUNT_DELETED",
     }

@@ -167,7 +167,7 @@ pub(crate) fn door(world: &World) -> Door {
 }
 
 /// The mails to an address, once there are so many with these words.
-async fn mails(world: &World, to: &str, words: &str, count: usize) -> Vec<Email> {
+pub(crate) async fn mails(world: &World, to: &str, words: &str, count: usize) -> Vec<Email> {
     until(&format!("{count} mails to {to} with {words:?}"), || async {
         let mut all = world.resend().emails();
         all.retain(|mail| is_to(mail, to) && body(mail).contains(words));
@@ -187,7 +187,7 @@ fn body(mail: &Email) -> &str {
 }
 
 /// The token in the link of a mail.
-fn token(mail: &Email) -> String {
+pub(crate) fn token(mail: &Email) -> String {
     let text = body(mail);
     let at = text.find("?token=").expect("a link") + 7;
     let rest = &text[at..];

@@ -21,6 +21,7 @@ mod commands;
 mod credits;
 mod fairness;
 mod films;
+mod google;
 mod guards;
 mod inputs;
 mod installing;

@@ -17,6 +17,7 @@ mod deciding;
 mod events;
 mod fencing;
 mod holds;
+mod identities;
 mod installing;
 mod keys;
 mod ledger;
@@ -59,6 +60,8 @@ contract! {
     sessions::sessions_are_closed,
     sessions::an_address_is_of_who_shows_it,
     sessions::a_deleted_account_is_nobodys,
+    identities::one_account_for_many_who_come_at_once,
+    identities::who_vouches_opens_what_was_shown_and_nothing_else,
     accepting::a_job_its_plan_and_its_first_event_come_together,
     accepting::the_same_request_answers_the_first_job,
     accepting::of_many_at_once_with_one_key_one_is_accepted,

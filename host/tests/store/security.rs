@@ -100,6 +100,12 @@ async fn filled() -> Bench {
         batches::filled(&bench, owner).await;
         keys::made(&bench, owner).await;
         sessions::made(&bench, owner).await;
+        let (server, place) = bench.server();
+        let sql = format!(
+            "INSERT INTO identities VALUES ('https://id.example', '{0}', '{0}', now())",
+            owner.uuid()
+        );
+        server.sql(&place.name, &sql).expect("kept");
         let quote = quote(owner);
         let scoped = bench.database.for_user(owner);
         scoped.insert_quote(&quote).await.expect("kept");
@@ -224,6 +230,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "refresh_tokens",
         "account_links",
         "signing_keys",
+        "identities",
         "admin_acts",
         "batches",
         "batch_items",
@@ -400,6 +407,7 @@ async fn the_worker_sees_all_jobs_and_no_accounts() {
             "refresh_tokens",
             "account_links",
             "signing_keys",
+            "identities",
         ]
         .contains(&table.as_str())
         {
@@ -439,6 +447,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("refresh_tokens", "INSERT SELECT UPDATE", ""),
         ("account_links", "INSERT SELECT UPDATE", ""),
         ("signing_keys", "INSERT SELECT UPDATE", ""),
+        ("identities", "INSERT SELECT UPDATE", ""),
         ("admin_acts", "INSERT SELECT", "INSERT SELECT"),
         ("jobs", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("steps", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),

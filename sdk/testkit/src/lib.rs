@@ -1,7 +1,7 @@
 //! Simulators of the four vendors that Genvid's own plugins talk to: HeyGen (API v3), Kling
 //! (the 2026 design and the legacy routes), ElevenLabs and OpenAI; and beside them one of
-//! Stripe, for what a host bills: see [`StripeHandle`], and of Resend, for its mail: see
-//! [`ResendHandle`].
+//! Stripe, for what a host bills: see [`StripeHandle`], of Resend, for its mail: see
+//! [`ResendHandle`], and of Google's sign-in, for its users: see [`Google`].
 //!
 //! Each one is a real HTTP server on a loopback port. It speaks the vendor's wire format as
 //! the vendor documents it, checks credentials, moves tasks through the vendor's states over
@@ -37,6 +37,7 @@ mod desk;
 mod elevenlabs;
 mod faults;
 mod gate;
+mod google;
 mod heygen;
 mod kling;
 mod ledger;
@@ -59,6 +60,7 @@ pub use control::Handle;
 pub use courier::Delivery;
 pub use desk::Seen;
 pub use faults::{Fault, FaultError, FaultKind};
+pub use google::{Google, Person, SignInTwist};
 pub use ledger::{Invoice, InvoiceCall};
 pub use options::{Keys, Limits, Options, Ports, Profile, Vendor};
 pub use resend::{Email, Fate, ResendHandle};

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// So often a link is followed anew because somebody else took its address meanwhile.
-const RACES: usize = 3;
+pub(super) const RACES: usize = 3;
 
 impl Database {
     /// Keeps a link, in the place of those before it, with the mail that it is in.
@@ -261,7 +261,7 @@ async fn follow(
 
 /// An address is a user's for certain: whoever had it without showing so only claims it from now on.
 /// False when somebody else has shown it before.
-async fn take_address(
+pub(super) async fn take_address(
     connection: &mut Connection,
     id: Uuid,
     address: &str,

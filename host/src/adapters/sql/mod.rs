@@ -15,6 +15,7 @@ mod embedded;
 mod events;
 mod heads;
 mod holds;
+mod identities;
 mod jobs;
 mod keys;
 mod leases;
@@ -137,6 +138,9 @@ pub enum Error {
     /// An item of a batch is a job or refused, or in other hands; nothing was changed.
     #[error("the item of the batch is decided, or in other hands")]
     Decided,
+    /// Somebody else was quicker; nothing was changed.
+    #[error("somebody else was quicker")]
+    Raced,
     /// The writer is gone: the process is shutting down.
     #[error("the database is closed")]
     Closed,
@@ -148,7 +152,8 @@ pub enum Error {
 impl Error {
     /// Whether somebody else was quicker with what may be there once.
     pub(crate) fn is_duplicate(&self) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Database(answer)) if answer.is_unique_violation())
+        matches!(self, Self::Raced)
+            || matches!(self, Self::Sql(sqlx::Error::Database(answer)) if answer.is_unique_violation())
     }
 }
 

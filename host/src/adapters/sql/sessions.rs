@@ -274,6 +274,11 @@ impl Database {
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
+                query("UPDATE identities SET subject = $2 WHERE user_id = $1")
+                    .bind(id.uuid())
+                    .bind(format!("deleted:{}", id.uuid().simple()))
+                    .execute(&mut *connection)
+                    .await?;
                 for forget in [
                     "UPDATE sessions SET address = '', agent = '' WHERE user_id = $1",
                     "UPDATE account_links SET address = '', used_at = COALESCE(used_at, $2) \

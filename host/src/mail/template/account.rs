@@ -112,6 +112,17 @@ impl Speaker<'_> {
                     "您的账户已更换邮箱，此邮箱不再使用。",
                 ),
             ),
+            SecurityEvent::GoogleLinked => (
+                self.say(
+                    "Google now signs in to your account",
+                    "您的账户已关联 Google 登录",
+                ),
+                self.say(
+                    "Somebody signed in with a Google account that has your address. It opens your \
+                     account from now on.",
+                    "有人使用与您邮箱相同的 Google 账号登录，此后该 Google 账号可登录您的账户。",
+                ),
+            ),
             SecurityEvent::AccountDeleted => (
                 self.say("Your account was deleted", "您的账户已删除"),
                 self.say(

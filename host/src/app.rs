@@ -208,6 +208,7 @@ impl App {
             &settings,
             accounts.clone(),
             keyring.clone(),
+            vault.clone(),
             rates,
             &url,
             mail_settings.on,

@@ -3,6 +3,7 @@
 
 pub mod acts;
 pub mod google;
+pub mod job_tokens;
 pub mod keys;
 pub mod links;
 pub mod password;

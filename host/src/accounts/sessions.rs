@@ -12,6 +12,7 @@ use sha2::Sha256;
 
 use super::{
     Role, Service, User, hash,
+    job_tokens::{self, JobTokens},
     keys::ApiKey,
     password::{self, Hasher, check_new},
     random,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     adapters::sql::{self, Database},
-    ids::{SessionId, UserId},
+    ids::{JobId, SessionId, UserId},
     input::Problems,
     jobs::{model::words, store::Page},
     mail::{Address, Language},
@@ -193,6 +194,8 @@ pub struct Caller {
     pub key: Option<ApiKey>,
     /// The session, if it was one.
     pub session: Option<SessionId>,
+    /// The only job that may be looked at, if it was a token for one.
+    pub job: Option<JobId>,
     /// When what signed in is over.
     pub until: Option<Timestamp>,
 }
@@ -278,6 +281,7 @@ pub struct Sessions {
     pub(super) database: Database,
     pub(super) keyring: Keyring,
     pub(super) hasher: Hasher,
+    pub(super) job_tokens: JobTokens,
     pub(super) rates: Rates,
     pub(super) settings: std::sync::Arc<Settings>,
 }
@@ -292,6 +296,7 @@ impl Sessions {
         accounts: Service,
         keyring: Keyring,
         hasher: Hasher,
+        job_tokens: JobTokens,
         rates: Rates,
         settings: Settings,
     ) -> Self {
@@ -300,6 +305,7 @@ impl Sessions {
             accounts,
             keyring,
             hasher,
+            job_tokens,
             rates,
             settings: std::sync::Arc::new(settings),
         }
@@ -328,6 +334,19 @@ impl Sessions {
     /// # Errors
     /// When the database fails.
     pub async fn authenticate(&self, token: &str) -> Result<Option<Caller>, sql::Error> {
+        if token.starts_with(job_tokens::PREFIX) {
+            let Some(watch) = self.job_tokens.read(token) else {
+                return Ok(None);
+            };
+            let owner = self.database.find_user(watch.owner).await?;
+            return Ok(owner.map(|user| Caller {
+                user,
+                key: None,
+                session: None,
+                job: Some(watch.job),
+                until: Some(watch.until),
+            }));
+        }
         if !tokens::looks_like_one(token) {
             let found = self.accounts.authenticate(token).await?;
             return Ok(found.map(|(user, key)| Caller {
@@ -335,6 +354,7 @@ impl Sessions {
                 until: key.as_ref().and_then(|key| key.expires_at),
                 key,
                 session: None,
+                job: None,
             }));
         }
         let bearer = match self.keyring.check(token).await {
@@ -350,6 +370,7 @@ impl Sessions {
             user,
             key: None,
             session: Some(bearer.session),
+            job: None,
             until: Some(bearer.until),
         }))
     }

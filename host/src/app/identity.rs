@@ -9,6 +9,7 @@ use crate::{
     accounts::{
         self,
         google::Google,
+        job_tokens::JobTokens,
         password::{Cost, Hasher},
         sessions::{self, Sessions},
         tokens::Keyring,
@@ -142,6 +143,7 @@ pub(super) fn sessions(
     settings: &Settings,
     accounts: accounts::Service,
     keyring: Keyring,
+    vault: Vault,
     shared: Option<Arc<dyn Counter>>,
     url: &str,
     mail: bool,
@@ -172,5 +174,12 @@ pub(super) fn sessions(
         mail,
         credits,
     };
-    Ok(Sessions::new(accounts, keyring, hasher, rates, numbers))
+    Ok(Sessions::new(
+        accounts,
+        keyring,
+        hasher,
+        JobTokens::new(vault),
+        rates,
+        numbers,
+    ))
 }

@@ -85,7 +85,11 @@ fn asker(parts: &Parts) -> Asker {
 }
 
 fn identity(found: sessions::Caller, asker: Asker, refresh: Option<String>) -> Identity {
-    let counted = found.user.id.to_string();
+    let counted = match found.job {
+        None => found.user.id.to_string(),
+        // Those who watch take nothing of the owner's sockets.
+        Some(job) => job.to_string(),
+    };
     let expires_at = match &found.key {
         Some(_) => Some(end(found.until, KEY_STAYS)),
         None => found.until.map(|until| end(Some(until), Duration::MAX)),
@@ -95,6 +99,7 @@ fn identity(found: sessions::Caller, asker: Asker, refresh: Option<String>) -> I
         key: found.key.as_ref().map(|key| key.id),
         scopes: found.key.and_then(|key| key.scopes).map(Into::into),
         session: found.session,
+        job: found.job,
         asker,
         refresh_cookie: refresh.map(Into::into),
         cookie_alone: false,

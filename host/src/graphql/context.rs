@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     accounts::{Role, User, keys::Scope, sessions::Asker},
-    ids::{ApiKeyId, SessionId},
+    ids::{ApiKeyId, JobId, SessionId},
     rates::{Act, Refused, Standing, Subject},
     time::Timestamp,
 };
@@ -29,6 +29,8 @@ pub struct Caller {
     pub scopes: Option<Arc<[Scope]>>,
     /// The session, if a token or a cookie of one came along.
     pub session: Option<SessionId>,
+    /// The only job that may be looked at, if a token for one came along.
+    pub job: Option<JobId>,
     /// From where.
     pub asker: Asker,
     /// The cookie that keeps a browser's session.
@@ -44,9 +46,12 @@ pub(super) struct Arrived(pub(super) Timestamp);
 /// Who is calling, if anybody is signed in.
 ///
 /// # Errors
-/// `FORBIDDEN` when an API key has signed in that is not for this field.
+/// `FORBIDDEN` when an API key has signed in that is not for this field, or a token for one job.
 pub(super) fn caller(ctx: &Context<'_>) -> Result<Option<Arc<User>>, Error> {
     let caller = whoever(ctx);
+    if caller.job.is_some() {
+        return Err(one_job());
+    }
     if let Some(scopes) = &caller.scopes
         && let Some(needed) = scopes::of(ctx.field().name())
         && !scopes.contains(&needed)
@@ -68,6 +73,36 @@ pub(super) fn user(ctx: &Context<'_>) -> Result<Arc<User>, Error> {
         true => error::cookie_alone(),
         false => error::unauthenticated(),
     })
+}
+
+/// Whose jobs are looked at, and which one, if the caller may look at no other.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is signed in.
+pub(super) fn watcher(ctx: &Context<'_>) -> Result<(Arc<User>, Option<JobId>), Error> {
+    let Caller { user, job, .. } = whoever(ctx);
+    match (user, job) {
+        (Some(owner), Some(job)) => Ok((owner, Some(job))),
+        _ => Ok((self::user(ctx)?, None)),
+    }
+}
+
+/// What a job does not show to those who may only watch it: what it costs, how it is made, what
+/// it belongs to.
+///
+/// # Errors
+/// `FORBIDDEN` for tokens for one job.
+pub(super) fn insider(ctx: &Context<'_>) -> Result<(), Error> {
+    match ctx.data_opt::<Caller>().and_then(|caller| caller.job) {
+        None => Ok(()),
+        Some(_) => Err(one_job()),
+    }
+}
+
+fn one_job() -> Error {
+    error::forbidden(
+        "This token is for watching one job: its state, its events and its files, and nothing else.",
+    )
 }
 
 /// What is known of whoever is calling, signed in or not.

@@ -140,7 +140,7 @@ pub(super) struct JobSubscriptions;
 impl JobSubscriptions {
     /// The events of one job: first those behind `after`, then each as it happens. Ends after
     /// the final event. Whoever was cut off goes on with the last `seq` that was seen, and
-    /// misses nothing and sees nothing twice.
+    /// misses nothing and sees nothing twice. Also for tokens of `createJobToken`, for their job.
     async fn job_events(
         &self,
         ctx: &Context<'_>,
@@ -150,9 +150,12 @@ impl JobSubscriptions {
         )]
         after: Option<i32>,
     ) -> Result<impl Stream<Item = Result<JobEvent, Error>>, Error> {
-        let user = context::user(ctx)?;
+        let (user, only) = context::watcher(ctx)?;
         let job: JobId = fields::argument("jobId", &job_id)?;
         let after = sequence(after)?;
+        if only.is_some_and(|only| only != job) {
+            return Err(error::not_found("job"));
+        }
         let events = context::services(ctx)
             .jobs
             .follow(user.id, job, after)

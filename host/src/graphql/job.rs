@@ -4,6 +4,7 @@ use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::{
     connection::page_cost,
+    context,
     credits::JobCredits,
     enums::{FailureCode, FilesWithdrawnReason, JobKind, JobStatus},
     event::JobEventConnection,
@@ -47,6 +48,7 @@ impl Job {
 
     /// The project that it is for; null when there is none, or it was deleted.
     async fn project(&self, ctx: &Context<'_>) -> Result<Option<Project>, Error> {
+        context::insider(ctx)?;
         let Some(id) = self.0.row.project else {
             return Ok(None);
         };
@@ -196,6 +198,7 @@ impl Job {
 
     /// What the attempts have cost so far, as far as it is known.
     async fn cost_micro_usd(&self, ctx: &Context<'_>) -> Result<MicroUsd, Error> {
+        context::insider(ctx)?;
         let attempts = self.0.family.attempts(ctx, self.0.row.id).await?;
         let known = attempts.iter().filter_map(|attempt| attempt.cost_micro_usd);
         Ok(MicroUsd(known.fold(0, i64::saturating_add)))
@@ -203,6 +206,7 @@ impl Job {
 
     /// What it holds of its owner's credits, and what it has spent.
     async fn credits(&self, ctx: &Context<'_>) -> Result<JobCredits, Error> {
+        context::insider(ctx)?;
         Ok(self.0.family.holding(ctx, self.0.row.id).await?.into())
     }
 
@@ -331,6 +335,7 @@ impl JobError {
 
     /// Was anything of it billed by a provider? Null while that is not known.
     async fn charged(&self, ctx: &Context<'_>) -> Result<Option<bool>, Error> {
+        context::insider(ctx)?;
         Ok(match &self.scope {
             Scope::Attempt(charge) => charged([*charge]),
             Scope::Step(family, job, step) => {
@@ -350,8 +355,9 @@ impl JobError {
     }
 
     /// The provider's own code, for a question to its support.
-    async fn vendor_code(&self) -> Option<&str> {
-        self.failure.vendor_code.as_deref()
+    async fn vendor_code(&self, ctx: &Context<'_>) -> Result<Option<&str>, Error> {
+        context::insider(ctx)?;
+        Ok(self.failure.vendor_code.as_deref())
     }
 }
 

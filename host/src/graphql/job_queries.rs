@@ -87,14 +87,18 @@ impl JobQueries {
         Ok((id == user.id).then(|| User(user).into()))
     }
 
-    /// One of the caller's jobs; null when there is no such one.
+    /// One of the caller's jobs; null when there is no such one. Also for tokens of
+    /// `createJobToken`, for their job.
     async fn job(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Id of the job.")] id: ID,
     ) -> Result<Option<Job>, Error> {
-        let user = context::user(ctx)?;
+        let (user, only) = context::watcher(ctx)?;
         let id: JobId = fields::argument("id", &id)?;
+        if only.is_some_and(|only| only != id) {
+            return Ok(None);
+        }
         let services = context::services(ctx);
         let found = services.jobs.find(user.id, id).await;
         let found = found.map_err(|failed| error::job(ctx, failed))?;

@@ -31,6 +31,7 @@ mod fields;
 mod job;
 mod job_mutations;
 mod job_queries;
+mod job_token;
 mod payments;
 mod problems;
 mod project;
@@ -127,6 +128,7 @@ struct Mutation(
     upload::UploadMutations,
     quote::QuoteMutations,
     job_mutations::JobMutations,
+    job_token::JobTokenMutations,
     batch::BatchMutations,
     webhook::WebhookMutations,
     payments::PaymentMutations,

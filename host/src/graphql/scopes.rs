@@ -1,13 +1,13 @@
 //! What an API key needs for each field of the roots. Fields that are not here are public, or not for
-//! API keys at all; `every_root_field_has_a_scope` knows them, so that a new one is decided on.
+//! API keys at all; the walk over the schema (`walk.rs`) knows them, so that a new one is decided on.
 
 use crate::accounts::keys::Scope;
 
 /// What a key needs to ask for a field.
 pub(super) fn of(field: &str) -> Option<Scope> {
     Some(match field {
-        "batch" | "batches" | "creditLedger" | "job" | "jobEvents" | "jobs" | "me"
-        | "myJobEvents" | "node" | "project" | "projects" | "avatars" | "voices"
+        "batch" | "batches" | "createJobToken" | "creditLedger" | "job" | "jobEvents" | "jobs"
+        | "me" | "myJobEvents" | "node" | "project" | "projects" | "avatars" | "voices"
         | "jobWebhookSecret" | "webhookEndpoint" | "webhookEndpoints" => Scope::Read,
         "completeUpload" | "createProject" | "createUpload" | "deleteProject" | "updateProject" => {
             Scope::Projects

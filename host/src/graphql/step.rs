@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::{
+    context,
     enums::{AttemptStatus, Charge, StepKind, StepStatus},
     family::Family,
     job::{JobError, Scope},
@@ -40,11 +41,12 @@ impl Step {
     }
 
     /// Where its result was taken over from instead of buying one; null when it was not.
-    async fn reused_from(&self) -> Option<ReusedFrom> {
-        self.row.reused_from.map(|source| ReusedFrom {
+    async fn reused_from(&self, ctx: &Context<'_>) -> Result<Option<ReusedFrom>, Error> {
+        context::insider(ctx)?;
+        Ok(self.row.reused_from.map(|source| ReusedFrom {
             job_id: source.job.into(),
             step: self.row.kind.into(),
-        })
+        }))
     }
 
     /// How much is done, 0 to 1, as the provider says; null when it does not say.
@@ -79,6 +81,7 @@ impl Step {
     /// Every call to a provider that could cost money, oldest first. None is ever removed.
     #[graphql(complexity = "ATTEMPTS * child_complexity + 1")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>, Error> {
+        context::insider(ctx)?;
         let attempts = self
             .family
             .attempts_of_step(ctx, self.row.job, self.row.id)

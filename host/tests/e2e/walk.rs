@@ -3,6 +3,7 @@
 
 mod accounts;
 mod shape;
+mod watcher;
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use self::{
     accounts::{account, scopes},
     shape::Shape,
+    watcher::watch,
 };
 use crate::{
     lost_answers::park,
@@ -171,6 +173,7 @@ impl Ids {
             "createCheckout" => json!({
                 "pack": "small", "successUrl": "https://app.test/", "idempotencyKey": key,
             }),
+            "createJobToken" => json!({"jobId": self.film, "minutes": 5}),
             "createPortalSession" => json!({"returnUrl": "https://app.test/"}),
             "createProject" => json!({"name": CANARY}),
             "createUpload" => json!({"contentType": "image/png", "size": 1_000}),
@@ -471,6 +474,7 @@ async fn every_field_is_its_owners() {
     }
 
     scopes(&owner, &shape, &ids).await;
+    watch(&owner, &shape, &ids, &own).await;
     let all = in_order(shape.fields("Mutation"));
     for mutation in ACCOUNTS {
         assert!(

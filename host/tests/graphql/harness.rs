@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt};
 use genvid::{
     accounts::{
         self, User,
+        job_tokens::JobTokens,
         password::{Cost, Hasher},
         sessions::{self, Sessions},
         tokens::Keyring,
@@ -127,6 +128,7 @@ impl Bench {
                     "genvid".to_owned(),
                 ),
                 Hasher::new(Cost::default()).expect("a hasher"),
+                JobTokens::new(Vault::new(&[1; 32], &[])),
                 Rates::new(rates::Limits::default(), None),
                 sessions::Settings::default(),
             ),

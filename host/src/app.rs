@@ -1,6 +1,7 @@
 //! Wiring: settings in, a running server out. Dull on purpose.
 
 mod blobs;
+mod door;
 mod identity;
 mod nodes;
 mod plugins;
@@ -16,7 +17,6 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use genvid_media::{
     Signer,
     ffmpeg::{Studio, StudioOptions, Tools},
@@ -142,8 +142,10 @@ impl App {
             })?;
         let address = listener.local_addr()?;
         let configured = settings.server.public_url.trim_end_matches('/').to_owned();
+        let tls = door::tls(&settings.server);
         let url = if configured.is_empty() {
-            format!("http://{address}")
+            let scheme = tls.as_ref().map_or("http", |_| "https");
+            format!("{scheme}://{address}")
         } else {
             configured.clone()
         };
@@ -375,7 +377,7 @@ impl App {
             tokio::spawn(cashier.clone().keep(stopping.clone()));
             tokio::spawn(dispatch::run(cashier, stopping.clone()))
         });
-        let server = tokio::spawn(serve(listener, router, stopping));
+        let server = door::open(listener, tls, router, stopping)?;
         tracing::info!(
             %address, url,
             start_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -506,26 +508,6 @@ fn retention(media: &config::Media) -> Retention {
         orphan: Duration::from_secs(media.orphan_hours * 3_600),
         every: Duration::from_secs(media.sweep_seconds),
     }
-}
-
-async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    mut stopping: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    // Events are small frames: none of them waits for a fuller packet.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection sends in bursts");
-        }
-    });
-    let router = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            // An error means that the app is gone, which is a stop too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        })
-        .await
 }
 
 fn transport_options(

@@ -176,6 +176,7 @@ pub(super) fn settings(figment: &Figment) -> Result<Settings, Problems> {
         "must be all, api or worker",
     );
     checker.several_nodes();
+    checker.tls();
     guards::check(&mut checker);
     checker.waits("webhooks.retry_seconds");
     checker.mail();
@@ -418,6 +419,26 @@ impl Checker<'_> {
                     "is for several nodes, which need PostgreSQL: set database.url (DATABASE_URL) too, or leave this out",
                 );
             }
+        }
+    }
+
+    fn tls(&mut self) {
+        let [certificate, key] = ["server.tls_certificate", "server.tls_key"];
+        let given = |key| {
+            self.figment
+                .find_value(key)
+                .ok()
+                .filter(|value| value.as_str().is_some_and(|text| !text.is_empty()))
+        };
+        match (given(certificate), given(key)) {
+            (Some(value), None) => self.add(certificate, &value, "needs server.tls_key, too"),
+            (None, Some(value)) => self.add(key, &value, "needs server.tls_certificate, too"),
+            (Some(_), Some(_)) => self.text(
+                "server.public_url",
+                |text| text.is_empty() || text.starts_with("https://"),
+                "must begin with https://, since server.tls_certificate is set",
+            ),
+            (None, None) => {}
         }
     }
 

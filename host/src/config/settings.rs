@@ -61,6 +61,10 @@ pub struct Server {
     pub port: u16,
     /// How others reach this server; empty: as it listens.
     pub public_url: String,
+    /// A PEM file with the certificate; empty: no TLS.
+    pub tls_certificate: String,
+    /// The PEM file of its key.
+    pub tls_key: String,
     /// How long a stop may take.
     pub drain_seconds: u64,
     /// What this node does.

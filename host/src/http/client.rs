@@ -7,15 +7,34 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, Request, State, connect_info::Connected},
     http::HeaderMap,
     middleware::Next,
     response::Response,
+    serve::IncomingStream,
 };
 use ipnet::IpNet;
 
+use super::listen::{PlainListener, TlsListener};
+
 /// Most entries of `X-Forwarded-For` that are looked at.
 const MOST_HOPS: usize = 32;
+
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(SocketAddr);
+
+impl Connected<IncomingStream<'_, PlainListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, PlainListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
 
 /// The client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +46,8 @@ pub(super) async fn note(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    if let Some(ConnectInfo(peer)) = peer {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    if let Some(ConnectInfo(Peer(peer))) = peer {
         let address = client(peer.ip(), request.headers(), &proxies);
         request.extensions_mut().insert(ClientAddress(address));
     }

@@ -7,6 +7,7 @@ mod google;
 mod health;
 mod hooks;
 mod intake;
+pub mod listen;
 mod mail;
 mod media;
 mod till;
@@ -21,7 +22,7 @@ use axum::{
     routing::{get, post},
 };
 pub use browsers::Browsers;
-pub use client::ClientAddress;
+pub use client::{ClientAddress, Peer};
 use dashmap::DashSet;
 use genvid_media::{BlobStore, Key};
 use genvid_transport::Prevalidated;

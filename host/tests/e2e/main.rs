@@ -46,6 +46,7 @@ mod settling;
 mod stops;
 mod support;
 mod tenancy;
+mod tls;
 mod uploads;
 mod walk;
 mod webhooks;

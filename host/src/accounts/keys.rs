@@ -22,6 +22,8 @@ use crate::{
 pub const PREFIX: &str = "gv_key_";
 /// Longest name, in characters.
 const MAX_NAME: usize = 100;
+/// Most providers that a key may be bound to.
+const MAX_PROVIDERS: usize = 50;
 /// Most jobs under way that a key may be limited to.
 const MAX_IN_FLIGHT: u32 = 100_000;
 /// Most keys of a user that are neither revoked nor over.
@@ -58,6 +60,8 @@ pub struct ApiKey {
     pub hint: String,
     /// What it may be used for; nothing: whatever keys may.
     pub scopes: Option<Vec<Scope>>,
+    /// The only providers that its jobs may use; nothing: all.
+    pub providers: Option<Vec<String>>,
     /// Most of its jobs that are not over.
     pub in_flight: Option<u32>,
     /// What its jobs may cost, and have.
@@ -81,6 +85,8 @@ pub struct KeyWish {
     pub expires_at: Option<Timestamp>,
     /// What it may be used for; nothing: whatever keys may.
     pub scopes: Option<Vec<Scope>>,
+    /// The only providers that its jobs may use; nothing: all.
+    pub providers: Option<Vec<String>>,
     /// What its jobs may do.
     pub limits: KeyLimits,
 }
@@ -135,6 +141,15 @@ impl Service {
             scopes.dedup();
             scopes
         });
+        let providers = wish.providers.map(|mut providers| {
+            if !(1..=MAX_PROVIDERS).contains(&providers.len()) {
+                let words = format!("must name 1 to {MAX_PROVIDERS}; leave it out for all");
+                problems.add("providers", words);
+            }
+            providers.sort_unstable();
+            providers.dedup();
+            providers
+        });
         problems.into_result().map_err(Error::Invalid)?;
         let secret = super::random(PREFIX);
         let key = ApiKey {
@@ -143,6 +158,7 @@ impl Service {
             name,
             hint: secret[secret.len() - 4..].to_owned(),
             scopes,
+            providers,
             in_flight: wish.limits.in_flight,
             budget: wish.limits.budget.map(|limit| Budget {
                 limit,

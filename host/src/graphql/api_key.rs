@@ -29,6 +29,8 @@ pub(super) struct ApiKey {
     hint: String,
     /// What it may be used for.
     scopes: Vec<ApiKeyScope>,
+    /// The only providers that its jobs may use, whatever the step; null: all.
+    providers: Option<Vec<ID>>,
     /// Most of its jobs that are not over; null: as many as the user may have.
     max_jobs_in_flight: Option<i64>,
     /// What its jobs may cost together; null: there is no budget.
@@ -52,6 +54,8 @@ impl From<keys::ApiKey> for ApiKey {
             scopes: (key.scopes.as_deref().unwrap_or(Scope::ALL).iter())
                 .map(|scope| (*scope).into())
                 .collect(),
+            providers: (key.providers)
+                .map(|providers| providers.into_iter().map(ID::from).collect()),
             max_jobs_in_flight: key.in_flight.map(i64::from),
             budget: key.budget.map(Into::into),
             created_at: key.created_at.into(),
@@ -91,6 +95,9 @@ pub(super) struct CreateApiKeyInput {
     expires_at: Option<DateTime>,
     /// What it may be used for, and nothing else; without it, everything that keys may.
     scopes: Option<Vec<ApiKeyScope>>,
+    /// The only providers that its jobs may use, whatever the step, 1 to 50 ids of installed
+    /// ones; without it, all.
+    providers: Option<Vec<ID>>,
     /// Most of its jobs that are not over, 1 to 100,000; the user's own limit holds besides.
     max_jobs_in_flight: Option<i32>,
     /// The most that its jobs may cost together, 0 to 1,000,000,000 credits.
@@ -134,14 +141,14 @@ pub(super) struct CreateApiKeySuccess {
 #[derive(SimpleObject)]
 pub(super) struct LimitApiKeySuccess {
     /// The key as it is now.
-    api_key: ApiKey,
+    api_key: Box<ApiKey>,
 }
 
 /// The key signs nobody in any more. What it has asked for goes on.
 #[derive(SimpleObject)]
 pub(super) struct RevokeApiKeySuccess {
     /// The key as it is now.
-    api_key: ApiKey,
+    api_key: Box<ApiKey>,
 }
 
 outcome!(
@@ -216,11 +223,21 @@ impl ApiKeyMutations {
         let made = async {
             let mut fields = Fields::default();
             let expires_at = fields.instant("expiresAt", input.expires_at);
+            let registry = &context::services(ctx).registry;
+            let providers = input.providers.map(|ids| {
+                let ids = fields.providers("providers", Some(ids));
+                for id in ids.iter().filter(|id| registry.find(id).is_none()) {
+                    let words = format!("names {id}, which is not an installed provider");
+                    fields.add("providers", &words);
+                }
+                ids
+            });
             fields.finish()?;
             let wish = KeyWish {
                 name: input.name,
                 expires_at,
                 scopes: (input.scopes).map(|scopes| scopes.into_iter().map(Into::into).collect()),
+                providers,
                 limits: limits(input.max_jobs_in_flight, input.credits, input.period),
             };
             let (key, secret) = context::services(ctx)
@@ -252,7 +269,7 @@ impl ApiKeyMutations {
                 .accounts()
                 .limit_key(user.id, id, limits)
                 .await?;
-            let api_key = key.into();
+            let api_key = Box::new(key.into());
             Ok(LimitApiKeySuccess { api_key }.into())
         };
         settle(ctx, limited.await)
@@ -275,7 +292,7 @@ impl ApiKeyMutations {
                 .accounts()
                 .revoke_key(user.id, id)
                 .await?;
-            let api_key = key.into();
+            let api_key = Box::new(key.into());
             Ok(RevokeApiKeySuccess { api_key }.into())
         };
         settle(ctx, revoked.await)

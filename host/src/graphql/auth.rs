@@ -97,6 +97,9 @@ fn identity(found: sessions::Caller, asker: Asker, refresh: Option<String>) -> I
     let mut identity = with_arrival(Caller {
         user: Some(Arc::new(found.user)),
         key: found.key.as_ref().map(|key| key.id),
+        providers: (found.key.as_ref())
+            .and_then(|key| key.providers.clone())
+            .map(Into::into),
         scopes: found.key.and_then(|key| key.scopes).map(Into::into),
         session: found.session,
         job: found.job,

@@ -23,7 +23,7 @@ use crate::{
     jobs::{
         batch::{self, BatchWish, Item, MAX_ITEMS, Reason, Refused, Standing},
         model,
-        wish::VideoWish,
+        wish::{Program, VideoWish},
     },
     rates::Act,
 };
@@ -388,6 +388,7 @@ struct Shared {
     project: ProjectId,
     deadline: Option<crate::time::Timestamp>,
     webhook_url: Option<url::Url>,
+    only: Option<Vec<String>>,
 }
 
 impl BatchItemInput {
@@ -439,6 +440,7 @@ impl BatchItemInput {
             notification_email: None,
             max_credits: None,
             quote: None,
+            only: shared.only.clone(),
             place: None,
             by: None,
         };
@@ -450,7 +452,7 @@ impl BatchItemInput {
 }
 
 impl GenerateVideosInput {
-    fn wish(self) -> Result<BatchWish, Refusal> {
+    fn wish(self, program: Program) -> Result<BatchWish, Refusal> {
         let mut fields = Fields::default();
         let project = fields.id::<ProjectId>("projectId", &self.project_id);
         let deadline = fields.instant("deadline", self.deadline);
@@ -461,6 +463,7 @@ impl GenerateVideosInput {
             project,
             deadline,
             webhook_url,
+            only: program.only,
         };
         let items = self.items.into_iter().take(MAX_ITEMS as usize + 1);
         let items = items.flat_map(|item| item.films(&shared)).collect();
@@ -471,7 +474,7 @@ impl GenerateVideosInput {
             idempotency_key: self.idempotency_key,
             max_credits: Fields::count(self.max_credits),
             quote,
-            by: None,
+            by: program.key,
         })
     }
 }
@@ -534,10 +537,7 @@ impl BatchMutations {
     ) -> Result<GenerateVideosResult, Error> {
         let user = context::user(ctx)?;
         let begun = async {
-            let wish = BatchWish {
-                by: context::key(ctx),
-                ..input.wish()?
-            };
+            let wish = input.wish(context::program(ctx))?;
             let jobs = &context::services(ctx).jobs;
             let batch = jobs.begin_batch(user.id, wish).await?;
             let batch = jobs.get_batch(user.id, batch.id).await?.into();
@@ -555,7 +555,7 @@ impl BatchMutations {
     ) -> Result<QuoteVideosResult, Error> {
         let user = context::user(ctx)?;
         let quoted = async {
-            let wish = input.wish()?;
+            let wish = input.wish(context::program(ctx))?;
             let row = context::services(ctx)
                 .jobs
                 .quote_batch(user.id, wish)

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     accounts::{Role, User, keys::Scope, sessions::Asker},
     ids::{ApiKeyId, JobId, SessionId},
+    jobs::wish::Program,
     rates::{Act, Refused, Standing, Subject},
     time::Timestamp,
 };
@@ -27,6 +28,8 @@ pub struct Caller {
     pub key: Option<ApiKeyId>,
     /// What that key may be used for; nothing: whatever keys may.
     pub scopes: Option<Arc<[Scope]>>,
+    /// The only providers that it may use; nothing: all.
+    pub providers: Option<Arc<[String]>>,
     /// The session, if a token or a cookie of one came along.
     pub session: Option<SessionId>,
     /// The only job that may be looked at, if a token for one came along.
@@ -172,6 +175,15 @@ pub(super) fn headers(standing: &Standing, refused: bool) -> Vec<(&'static str, 
         headers.push((RETRY_AFTER.as_str(), reset.max(1).to_string()));
     }
     headers
+}
+
+/// The program that asks, if it is one.
+pub(super) fn program(ctx: &Context<'_>) -> Program {
+    let caller = whoever(ctx);
+    Program {
+        key: caller.key,
+        only: caller.providers.map(|only| only.to_vec()),
+    }
 }
 
 /// The API key that signed in, if it was one.

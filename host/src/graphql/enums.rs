@@ -285,6 +285,8 @@ pub(super) enum RuledOutCode {
     NotAskedFor,
     /// The request excludes it.
     Excluded,
+    /// The API key that asked may not use it.
+    NotAllowed,
     /// It cannot be used on this server.
     Disabled,
     /// It does not offer the language.

@@ -22,7 +22,7 @@ use crate::{
         captions::{EditWish, MAX_CAPTIONS},
         input::Caption,
         model,
-        wish::{ScriptWish, VideoWish, VoiceWish},
+        wish::{Program, ScriptWish, VideoWish, VoiceWish},
     },
     rates::Act,
 };
@@ -333,7 +333,7 @@ outcome!(
 );
 
 impl GenerateScriptInput {
-    pub(super) fn wish(self) -> Result<ScriptWish, Refusal> {
+    pub(super) fn wish(self, program: Program) -> Result<ScriptWish, Refusal> {
         let mut fields = Fields::default();
         let wish = ScriptWish {
             project: fields.optional_id("projectId", self.project_id),
@@ -351,14 +351,15 @@ impl GenerateScriptInput {
             notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote: fields.optional_id("quoteId", self.quote_id),
-            by: None,
+            only: program.only,
+            by: program.key,
         };
         fields.finish_with(Some(wish))
     }
 }
 
 impl GenerateVoiceInput {
-    pub(super) fn wish(self) -> Result<VoiceWish, Refusal> {
+    pub(super) fn wish(self, program: Program) -> Result<VoiceWish, Refusal> {
         let mut fields = Fields::default();
         let wish = VoiceWish {
             project: fields.optional_id("projectId", self.project_id),
@@ -374,14 +375,15 @@ impl GenerateVoiceInput {
             notification_email: self.notification_email,
             max_credits: Fields::count(self.max_credits),
             quote: fields.optional_id("quoteId", self.quote_id),
-            by: None,
+            only: program.only,
+            by: program.key,
         };
         fields.finish_with(Some(wish))
     }
 }
 
 impl GenerateVideoInput {
-    pub(super) fn wish(self) -> Result<VideoWish, Refusal> {
+    pub(super) fn wish(self, program: Program) -> Result<VideoWish, Refusal> {
         let mut fields = Fields::default();
         let project = fields.id("projectId", &self.project_id);
         let provider = fields.provider("provider", self.provider);
@@ -417,7 +419,8 @@ impl GenerateVideoInput {
             max_credits: Fields::count(self.max_credits),
             quote,
             place: None,
-            by: None,
+            only: program.only,
+            by: program.key,
         })
     }
 }
@@ -471,10 +474,7 @@ impl JobMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let accepted = async {
-            let wish = ScriptWish {
-                by: context::key(ctx),
-                ..input.wish()?
-            };
+            let wish = input.wish(context::program(ctx))?;
             let row = services.jobs.write_script(user.id, wish).await?;
             let job = Job(Kin::alone(services, row));
             Ok(GenerateScriptSuccess { job }.into())
@@ -493,10 +493,7 @@ impl JobMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let accepted = async {
-            let wish = VoiceWish {
-                by: context::key(ctx),
-                ..input.wish()?
-            };
+            let wish = input.wish(context::program(ctx))?;
             let row = services.jobs.speak(user.id, wish).await?;
             let job = Job(Kin::alone(services, row));
             Ok(GenerateVoiceSuccess { job }.into())
@@ -515,10 +512,7 @@ impl JobMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let accepted = async {
-            let wish = VideoWish {
-                by: context::key(ctx),
-                ..input.wish()?
-            };
+            let wish = input.wish(context::program(ctx))?;
             let row = services.jobs.make_video(user.id, wish).await?;
             let job = Job(Kin::alone(services, row));
             Ok(GenerateVideoSuccess { job }.into())

@@ -233,7 +233,10 @@ impl QuoteMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let quoted = async {
-            let row = services.jobs.quote_script(user.id, input.wish()?).await?;
+            let row = services
+                .jobs
+                .quote_script(user.id, input.wish(context::program(ctx))?)
+                .await?;
             Ok(QuoteScriptSuccess { quote: row.into() }.into())
         };
         settle(ctx, quoted.await)
@@ -249,7 +252,10 @@ impl QuoteMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let quoted = async {
-            let row = services.jobs.quote_voice(user.id, input.wish()?).await?;
+            let row = services
+                .jobs
+                .quote_voice(user.id, input.wish(context::program(ctx))?)
+                .await?;
             Ok(QuoteVoiceSuccess { quote: row.into() }.into())
         };
         settle(ctx, quoted.await)
@@ -265,7 +271,10 @@ impl QuoteMutations {
         let user = context::user(ctx)?;
         let services = context::services(ctx);
         let quoted = async {
-            let row = services.jobs.quote_video(user.id, input.wish()?).await?;
+            let row = services
+                .jobs
+                .quote_video(user.id, input.wish(context::program(ctx))?)
+                .await?;
             Ok(QuoteVideoSuccess { quote: row.into() }.into())
         };
         settle(ctx, quoted.await)

@@ -47,9 +47,16 @@ impl Service {
         field: &str,
         kind: Kind,
         id: Option<&str>,
+        only: Option<&[String]>,
         problems: &mut Problems,
     ) {
         let Some(id) = id else { return };
+        if only.is_some_and(|only| !only.iter().any(|allowed| allowed == id)) {
+            return problems.add(
+                field,
+                format!("{id} is not a provider that this API key may use"),
+            );
+        }
         match self.registry.find(id) {
             None => problems.add(field, format!("{id} is not an installed provider")),
             Some(provider) if !provider.serves(kind) => {

@@ -42,6 +42,10 @@ pub struct ScriptInput {
     /// Never these providers.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Whoever asks may use only these, whatever the step; none: all. Not written where there are
+    /// none: the text is then as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
     /// The provider's own options.
     #[serde(default)]
     pub options: serde_json::Value,
@@ -63,6 +67,10 @@ pub struct VoiceInput {
     /// Never these providers.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Whoever asks may use only these, whatever the step; none: all. Not written where there are
+    /// none: the text is then as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
     /// The provider's own id of the voice.
     pub voice: Option<String>,
     /// The provider's own options.
@@ -90,6 +98,10 @@ pub struct VideoInput {
     /// Never these providers.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Whoever asks may use only these, whatever the step; none: all. Not written where there are
+    /// none: the text is then as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
     /// The provider whose avatar `avatar` is, and its id there.
     pub avatar: Option<ProviderItem>,
     /// Only this provider speaks.
@@ -209,6 +221,16 @@ impl JobInput {
         }
     }
 
+    /// The only providers that whoever asks may use, if they are bounded.
+    #[must_use]
+    pub fn only(&self) -> Option<&[String]> {
+        match self {
+            Self::Script(script) => script.only.as_deref(),
+            Self::Voice(voice) => voice.only.as_deref(),
+            Self::Video(video) => video.only.as_deref(),
+        }
+    }
+
     /// Longest length in seconds, when somebody said so.
     #[must_use]
     pub fn max_seconds(&self) -> Option<u32> {
@@ -292,6 +314,7 @@ mod tests {
             aspect: Aspect::Portrait,
             provider: None,
             exclude: vec![],
+            only: None,
             avatar: None,
             voice_provider: None,
             voice: None,

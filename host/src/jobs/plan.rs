@@ -79,6 +79,7 @@ fn need(input: &JobInput, kind: StepKind, speaks_itself: bool) -> Need<'_> {
         characters: input.text().map_or(0, |text| text.chars().count()),
         pin: None,
         exclude: &[],
+        only: input.only(),
         prefer: None,
         video: None,
     };

@@ -186,6 +186,7 @@ pub fn script_request(input: &JobInput, manifest: &Manifest) -> Option<PaidReque
             template: None,
             provider: None,
             exclude: Vec::new(),
+            only: None,
             options: serde_json::Value::Null,
             reuse: video.reuse,
         },

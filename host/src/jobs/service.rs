@@ -178,6 +178,7 @@ impl Service {
             "provider",
             Kind::Script,
             wish.provider.as_deref(),
+            wish.only.as_deref(),
             &mut problems,
         );
         let common = Common {
@@ -203,6 +204,7 @@ impl Service {
             template: wish.template,
             provider: wish.provider,
             exclude: wish.exclude,
+            only: wish.only,
             options,
             reuse: !wish.buy_again,
         });
@@ -243,7 +245,13 @@ impl Service {
             (None, Some(voice)) => Some(voice.provider.clone()),
             (pin, _) => pin.clone(),
         };
-        self.check_provider("provider", Kind::Voice, provider.as_deref(), &mut problems);
+        self.check_provider(
+            "provider",
+            Kind::Voice,
+            provider.as_deref(),
+            wish.only.as_deref(),
+            &mut problems,
+        );
         let options = self.check_options(
             Kind::Voice,
             provider.as_deref(),
@@ -270,6 +278,7 @@ impl Service {
             language: wish.language,
             provider,
             exclude: Vec::new(),
+            only: wish.only,
             voice: wish.voice.map(|voice| voice.id),
             options,
             reuse: !wish.buy_again,
@@ -311,12 +320,14 @@ impl Service {
             "provider",
             Kind::Video,
             wish.provider.as_deref(),
+            wish.only.as_deref(),
             &mut problems,
         );
         self.check_provider(
             "voiceProvider",
             Kind::Voice,
             wish.voice_provider.as_deref(),
+            wish.only.as_deref(),
             &mut problems,
         );
         for (field, item, pin) in [
@@ -368,6 +379,7 @@ impl Service {
             aspect: wish.aspect,
             provider: wish.provider,
             exclude: wish.exclude,
+            only: wish.only,
             avatar: wish.avatar,
             voice_provider: wish.voice_provider,
             voice: wish.voice,

@@ -13,6 +13,15 @@ use crate::{
     time::Timestamp,
 };
 
+/// The program that asks for something, if it is one.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    /// Its API key.
+    pub key: Option<ApiKeyId>,
+    /// The only providers that the key may use; none: all.
+    pub only: Option<Vec<String>>,
+}
+
 /// A script to write.
 #[derive(Debug, Clone, Default)]
 pub struct ScriptWish {
@@ -46,6 +55,8 @@ pub struct ScriptWish {
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
     pub quote: Option<QuoteId>,
+    /// The only providers that the API key may use.
+    pub only: Option<Vec<String>>,
     /// The API key that asks for it.
     pub by: Option<ApiKeyId>,
 }
@@ -79,6 +90,8 @@ pub struct VoiceWish {
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
     pub quote: Option<QuoteId>,
+    /// The only providers that the API key may use.
+    pub only: Option<Vec<String>>,
     /// The API key that asks for it.
     pub by: Option<ApiKeyId>,
 }
@@ -126,6 +139,9 @@ pub struct VideoWish {
     pub max_credits: Option<u32>,
     /// The quote that it is to cost no more than.
     pub quote: Option<QuoteId>,
+    /// The only providers that the API key may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
     /// The place in a batch that it comes from. Not part of what is asked for.
     #[serde(skip)]
     pub place: Option<Place>,

@@ -60,6 +60,8 @@ pub enum Code {
     NotAskedFor,
     /// The request excludes it.
     Excluded,
+    /// The API key that asked may not use it.
+    NotAllowed,
     /// It cannot be used here.
     Disabled,
     /// It does not offer the language.

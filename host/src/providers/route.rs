@@ -18,6 +18,8 @@ pub struct Need<'a> {
     pub pin: Option<&'a str>,
     /// Never these providers.
     pub exclude: &'a [String],
+    /// Whoever asks may use only these; none: all.
+    pub only: Option<&'a [String]>,
     /// This one first, because something of its catalogue was chosen.
     pub prefer: Option<&'a str>,
     /// For films.
@@ -95,6 +97,9 @@ fn objection(provider: &Provider, need: &Need<'_>) -> Option<(Code, String)> {
     }
     if need.exclude.iter().any(|id| id == provider.id()) {
         return out(Code::Excluded, "was excluded");
+    }
+    if (need.only).is_some_and(|only| !only.iter().any(|id| id == provider.id())) {
+        return out(Code::NotAllowed, "is not for the API key that asked");
     }
     if let Some(reason) = &provider.disabled {
         return out(Code::Disabled, reason);

@@ -89,6 +89,7 @@ mod tests {
             language: "en".to_owned(),
             provider: None,
             exclude: Vec::new(),
+            only: None,
             voice: None,
             options: Value::Null,
             reuse: true,

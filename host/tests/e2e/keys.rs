@@ -1,6 +1,6 @@
 //! API keys: what a program may do with one, and never more, whoever dies.
 
-use genvid_testkit::Vendor;
+use genvid_testkit::{Fault, FaultKind, Vendor};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -205,5 +205,78 @@ async fn a_key_has_so_many_jobs_under_way() {
     for job in [own, more] {
         client.ended(text(&job, "/job/id"), "SUCCEEDED").await;
     }
+    world.audit().await;
+}
+
+/// A key that is bound to some providers buys nothing of others: not where the server chooses, not
+/// in a batch, not when one fails, and not when its owner tries again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_uses_its_providers_and_no_others() {
+    const QUOTE: &str = "mutation($input: GenerateVideoInput!) { quoteVideo(input: $input) {
+        ... on Problem { code message path }
+        ... on QuoteVideoSuccess { quote { steps { kind route { provider }
+            ruledOut { provider code } } } } } }";
+    const FILM: &str = "mutation($input: GenerateVideoInput!) { generateVideo(input: $input) {
+        ... on Problem { code message path } ... on GenerateVideoSuccess { job { id } } } }";
+    let world = World::start().await;
+    let client = world.client();
+    for bad in [json!([]), json!(["kling", "nobody"]), json!([""])] {
+        let input = json!({"name": "x", "providers": bad});
+        let refused = one(&client, CREATE, input).await;
+        assert!(
+            text(&refused, "/path/0").starts_with("providers"),
+            "{refused}"
+        );
+    }
+    let bound = json!({"providers": ["openai", "elevenlabs", "kling", "kling"]});
+    let (_, program) = key(&client, bound).await;
+    let project = client.project().await;
+    let pinned = world.wish(&project, json!({"provider": "heygen"}));
+    let refused = one(&program, FILM, pinned).await;
+    assert_eq!(refused["code"], "INVALID_INPUT");
+    assert_eq!(refused["path"], json!(["provider"]), "{refused}");
+
+    let quote = one(&program, QUOTE, world.wish(&project, json!({}))).await;
+    let film = (list(&quote, "/quote/steps").iter()).find(|step| step["kind"] == "VIDEO");
+    let film = film.expect("a step");
+    assert_eq!(film["route"], json!([{"provider": "kling"}]));
+    let out = json!({"provider": "heygen", "code": "NOT_ALLOWED"});
+    assert!(list(film, "/ruledOut").contains(&out), "{film}");
+
+    // The server chooses: what its key may, although another one could.
+    let job = one(&program, FILM, world.wish(&project, json!({}))).await;
+    let job = client.ended(text(&job, "/job/id"), "SUCCEEDED").await;
+    assert_eq!(job["provider"], "kling");
+    // Nobody else steps in, and the owner's retry keeps to it.
+    let broken = Fault::new(
+        "POST /text-to-video/kling-3.0-turbo",
+        FaultKind::QuotaExhausted,
+    );
+    world.fault(Vendor::Kling, [broken]);
+    let job = one(&program, FILM, world.wish(&project, json!({}))).await;
+    let id = text(&job, "/job/id").to_owned();
+    client.ended(&id, "FAILED").await;
+    world.vendor(Vendor::Kling).clear_faults();
+    client.change("RetryJob", json!({"jobId": id})).await;
+    let job = client.ended(&id, "SUCCEEDED").await;
+    assert_eq!(job["provider"], "kling");
+    let films = json!({
+        "projectId": project, "idempotencyKey": world.key(),
+        "items": [{"script": WORDS, "language": "en", "aspects": ["SQUARE"], "reuse": false}],
+    });
+    let batch = one(&program, BATCH, films).await;
+    let id = text(&batch, "/batch/id").to_owned();
+    until("the film of the batch is made", || async {
+        let data = client.ask(STANDING, json!({"id": id})).await;
+        (data["batch"]["counts"]["succeeded"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(world.vendor(Vendor::HeyGen).invoice().billed, 0);
+
+    // With nobody who speaks there is no film.
+    let (_, mute) = key(&client, json!({"providers": ["kling"]})).await;
+    let refused = one(&mute, FILM, world.wish(&project, json!({}))).await;
+    assert_eq!(refused["code"], "PROVIDER_UNAVAILABLE", "{refused}");
+    assert!(text(&refused, "/message").contains("API key"), "{refused}");
     world.audit().await;
 }

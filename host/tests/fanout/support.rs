@@ -73,6 +73,7 @@ impl World {
             language: "en".to_owned(),
             provider: None,
             exclude: Vec::new(),
+            only: None,
             voice: None,
             options: serde_json::Value::Null,
             reuse: true,

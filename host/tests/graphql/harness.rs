@@ -236,6 +236,7 @@ impl Bench {
             aspect: Aspect::Portrait,
             provider: None,
             exclude: Vec::new(),
+            only: None,
             avatar: None,
             voice_provider: None,
             voice: None,

@@ -35,6 +35,7 @@ fn film(project: ProjectId) -> Item {
         aspect: Aspect::Portrait,
         provider: None,
         exclude: Vec::new(),
+        only: None,
         avatar: None,
         voice_provider: None,
         voice: None,

@@ -253,6 +253,7 @@ pub(crate) fn job(owner: UserId, key: &str) -> NewJob {
         language: "en".to_owned(),
         provider: None,
         exclude: Vec::new(),
+        only: None,
         voice: None,
         options: json!({"speed": 1.25}),
         reuse: true,

@@ -26,6 +26,7 @@ fn key(owner: UserId) -> ApiKey {
         name: "Shop".to_owned(),
         hint: "1234".to_owned(),
         scopes: None,
+        providers: None,
         in_flight: None,
         budget: None,
         created_at: time::now(),

@@ -225,6 +225,7 @@ fn film(owner: UserId, picture: UploadId) -> NewJob {
         aspect: Aspect::Portrait,
         provider: None,
         exclude: Vec::new(),
+        only: None,
         avatar: None,
         voice_provider: None,
         voice: None,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 const KEY: &str = "api_keys.id AS key_id, api_keys.owner_id AS key_owner, api_keys.name AS key_name, \
-    api_keys.hint, api_keys.scopes, api_keys.in_flight, api_keys.created_at AS key_created_at, api_keys.expires_at, \
+    api_keys.hint, api_keys.scopes, api_keys.providers, api_keys.in_flight, api_keys.created_at AS key_created_at, api_keys.expires_at, \
     api_keys.revoked_at, api_keys.last_used_at";
 
 impl Database {
@@ -61,7 +61,8 @@ impl Database {
                 }
                 query(
                     "INSERT INTO api_keys (id, owner_id, name, token_hash, hint, in_flight, \
-                     created_at, expires_at, scopes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                     created_at, expires_at, scopes, providers) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 )
                 .bind(key.id.uuid())
                 .bind(owner.uuid())
@@ -72,6 +73,7 @@ impl Database {
                 .bind(key.created_at)
                 .bind(key.expires_at)
                 .bind(key.scopes.as_ref().map(to_json).transpose()?)
+                .bind(key.providers.as_ref().map(to_json).transpose()?)
                 .execute(&mut *connection)
                 .await?;
                 let limit = key.budget.map(|budget| budget.limit);
@@ -239,6 +241,9 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
         hint: row.try_get("hint")?,
         scopes: (row.try_get::<Option<Json>>("scopes")?)
             .map(|scopes| scopes.read("scopes of a key"))
+            .transpose()?,
+        providers: (row.try_get::<Option<Json>>("providers")?)
+            .map(|providers| providers.read("providers of a key"))
             .transpose()?,
         in_flight: in_flight.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
         budget: None,

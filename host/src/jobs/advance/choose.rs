@@ -172,6 +172,7 @@ impl Advance {
             characters,
             pin,
             exclude,
+            only: work.job.input.only(),
             prefer,
             video,
         });

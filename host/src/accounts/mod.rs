@@ -30,11 +30,12 @@ pub const TOKEN_PREFIX: &str = "gv_";
 pub enum Role {
     /// Own projects and jobs.
     User,
-    /// Own plugins too.
+    /// The same, for those who make plugins: installing them is the operator's.
     Partner,
     /// Everything.
     Admin,
-    /// A program of the operator's.
+    /// A program of the operator's: looks at what admins look at, also with an API key, and changes
+    /// nothing of it.
     Service,
 }
 
@@ -74,6 +75,15 @@ pub struct User {
     pub role: Role,
     /// Since when.
     pub created_at: Timestamp,
+}
+
+/// Which users to list. Conditions are joined by "and".
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter {
+    /// Only those whose address begins like this.
+    pub begins: Option<String>,
+    /// Only those with this role.
+    pub role: Option<Role>,
 }
 
 /// Accounts.

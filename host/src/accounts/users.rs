@@ -1,9 +1,22 @@
 //! What administrators do with users.
 
-use super::{Role, Service, User};
-use crate::adapters::sql;
+use super::{Role, Service, User, UserFilter};
+use crate::{adapters::sql, ids::UserId, jobs::store::Page};
 
 impl Service {
+    /// Users whose accounts were not deleted, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn users(
+        &self,
+        filter: UserFilter,
+        after: Option<UserId>,
+        first: u32,
+    ) -> Result<Page<User>, sql::Error> {
+        self.database.list_users(filter, after, first).await
+    }
+
     /// Gives a user another role, from their next request on; nothing when there is no such user.
     ///
     /// # Errors

@@ -262,7 +262,7 @@ pub(super) struct AdministrationQueries;
 
 #[Object]
 impl AdministrationQueries {
-    /// What administrators did, newest first. For admins.
+    /// What administrators did, newest first. For admins and services.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn administrative_acts(
         &self,
@@ -270,7 +270,7 @@ impl AdministrationQueries {
         #[graphql(desc = "At most so many, 1 to 100; without it 20.")] first: Option<i32>,
         #[graphql(desc = "Only those behind this cursor.")] after: Option<String>,
     ) -> Result<Connection<AdministrativeAct>, Error> {
-        context::admin(ctx)?;
+        context::overseer(ctx)?;
         let first = page_size(first)?;
         let place = decode_cursor::<ActId>("after", after.as_deref())?;
         let accounts = context::services(ctx).sessions.accounts();
@@ -280,7 +280,7 @@ impl AdministrationQueries {
         Ok(Connection::new(entries, after.is_some(), page.more))
     }
 
-    /// Paid calls of all users that are not settled, oldest first. For admins.
+    /// Paid calls of all users that are not settled, oldest first. For admins and services.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn open_attempts(
         &self,
@@ -289,7 +289,7 @@ impl AdministrationQueries {
         #[graphql(desc = "At most so many, 1 to 100; without it 20.")] first: Option<i32>,
         #[graphql(desc = "Only those behind this cursor.")] after: Option<String>,
     ) -> Result<Connection<UnsettledAttempt>, Error> {
-        context::admin(ctx)?;
+        context::overseer(ctx)?;
         let first = page_size(first)?;
         let place = decode_cursor::<AttemptId>("after", after.as_deref())?;
         let jobs = &context::services(ctx).jobs;

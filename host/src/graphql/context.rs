@@ -216,6 +216,18 @@ pub(super) fn admin(ctx: &Context<'_>) -> Result<Arc<User>, Error> {
     }
 }
 
+/// Who is calling, if they may look at what is everybody's: admins, and the operator's programs, also
+/// with API keys that may read.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is signed in, `FORBIDDEN` for everybody else.
+pub(super) fn overseer(ctx: &Context<'_>) -> Result<(), Error> {
+    match user(ctx)?.role {
+        Role::Service => Ok(()),
+        Role::Admin | Role::User | Role::Partner => admin(ctx).map(drop),
+    }
+}
+
 /// The services behind the schema.
 pub(super) fn services<'a>(ctx: &Context<'a>) -> &'a Services {
     // `Schema::new` puts them there, and there is no other way to get a schema.

@@ -15,11 +15,12 @@ use crate::{
 pub(super) enum Role {
     /// Own projects and jobs.
     User,
-    /// Also own provider plugins.
+    /// The same, for those who make provider plugins: installing them is the operator's.
     Partner,
     /// Everything.
     Admin,
-    /// A program of the operator's.
+    /// A program of the operator's: looks at what admins look at, also with an API key, and
+    /// changes nothing of it.
     Service,
 }
 

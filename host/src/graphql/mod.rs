@@ -116,6 +116,7 @@ struct Query(
     script_template::ScriptQueries,
     webhook::WebhookQueries,
     administration::AdministrationQueries,
+    users::UserListQueries,
     api_key::ApiKeyQueries,
     account::AccountQueries,
 );

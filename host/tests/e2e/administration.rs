@@ -3,7 +3,10 @@
 use genvid_testkit::Vendor;
 use serde_json::{Value, json};
 
-use crate::support::{attempts, client::Client, list, text, world::World};
+use crate::{
+    accounts::{PASSWORD, door, setup},
+    support::{attempts, client::Client, list, text, world::World},
+};
 
 const GRANT: &str = "mutation($input: GrantCreditsInput!) { grantCredits(input: $input) {
     __typename ... on Problem { code message path }
@@ -287,4 +290,83 @@ async fn a_lost_call_is_settled_by_one_of_many_who_try() {
         (&json!("NOT_FOUND"), &json!(["attemptId"]))
     );
     world.audit().await;
+}
+
+/// Every role: who looks at everybody's, and who changes something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roles_look_and_change_as_they_may() {
+    const USERS: &str = "query($filter: UserFilter) { users(first: 10, filter: $filter) {
+        nodes { id email emailVerified role } pageInfo { hasNextPage } } }";
+    const KEY: &str = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) {
+        ... on Problem { code } ... on CreateApiKeySuccess { secret } } }";
+    let world = setup().start().await;
+    promote(&world).await;
+    let client = world.client();
+    let me = client.ask(ME, json!({})).await["me"].clone();
+    let open = door(&world);
+    let mut people = Vec::new();
+    for role in ["USER", "PARTNER", "SERVICE"] {
+        let email = format!("{}@roles.example.com", role.to_lowercase());
+        let registered = open.register(&email, PASSWORD).await;
+        let person = client.signed_in_as(text(&registered, "/accessToken"));
+        let set = one(&client, ROLE, json!({"user": email, "role": role})).await;
+        assert_eq!(set["role"], role, "{set}");
+        let input = json!({"name": role});
+        let secret = one(&person, KEY, input).await;
+        let program = client.signed_in_as(text(&secret, "/secret"));
+        people.push((role, person, program));
+    }
+    let input = json!({"name": "Admin"});
+    let secret = one(&client, KEY, input).await;
+    people.push((
+        "ADMIN",
+        client.clone(),
+        client.signed_in_as(text(&secret, "/secret")),
+    ));
+    let grant = json!({
+        "user": me["id"], "credits": 5, "reason": "x", "idempotencyKey": "roles",
+    });
+    let may = |answer: &Value| match answer.get("errors") {
+        None => true,
+        Some(errors) => {
+            assert_eq!(errors[0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+            false
+        }
+    };
+    for (role, person, program) in &people {
+        for (who, is_key) in [(person, false), (program, true)] {
+            let looks = *role == "SERVICE" || (*role == "ADMIN" && !is_key);
+            for query in [USERS, OPEN, ACTS] {
+                let answer = who.send(query, json!({})).await;
+                assert_eq!(may(&answer), looks, "{role} {is_key} {answer}");
+            }
+            let answer = who.send(GRANT, json!({"input": grant})).await;
+            assert_eq!(may(&answer), *role == "ADMIN" && !is_key, "{role} {is_key}");
+        }
+    }
+    // By the beginning of the address, which is no pattern, and by role; those who are gone are not there.
+    let emails = async |filter: Value| {
+        let data = client.ask(USERS, json!({"filter": filter})).await;
+        let all = list(&data, "/users/nodes").iter();
+        all.map(|user| text(user, "/email").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let three = emails(json!({"email": "Partner@roles"})).await;
+    assert_eq!(three, ["partner@roles.example.com"]);
+    assert!(emails(json!({"email": "%@roles"})).await.is_empty());
+    assert_eq!(
+        emails(json!({"role": "SERVICE"})).await,
+        ["service@roles.example.com"]
+    );
+    let listed = world
+        .run_beside(&["admin", "users", "list", "--role", "partner", "--json"])
+        .await;
+    assert!(listed.status.success(), "{listed:?}");
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(listed["users"][0]["email"], "partner@roles.example.com");
+    let gone = "mutation { deleteAccount(input: {password: \"correct horse battery\"}) {
+        __typename } }";
+    people[1].1.ask(gone, json!({})).await;
+    assert!(emails(json!({"email": "partner@roles"})).await.is_empty());
+    assert!(emails(json!({"role": "PARTNER"})).await.is_empty());
 }

@@ -34,7 +34,7 @@ const CANARY: &str = "canary of the owner";
 /// What nobody has to be signed in for.
 const PUBLIC: [&str; 4] = ["creditOffers", "me", "providers", "scriptTemplates"];
 /// What only admins may.
-const ADMINS: [&str; 7] = [
+const ADMINS: [&str; 8] = [
     "adjustCredits",
     "administrativeActs",
     "grantCredits",
@@ -42,6 +42,7 @@ const ADMINS: [&str; 7] = [
     "setUserPlan",
     "setUserRole",
     "settleAttempt",
+    "users",
 ];
 /// Mutations about accounts: they need somebody who signs in with a password.
 const ACCOUNTS: [&str; 14] = [
@@ -132,7 +133,7 @@ impl Ids {
                 ),
             ],
             "administrativeActs" | "apiKeys" | "batches" | "sessions" | "creditLedger"
-            | "openAttempts" | "projects" | "webhookEndpoints" | "avatars" | "voices" => {
+            | "openAttempts" | "projects" | "users" | "webhookEndpoints" | "avatars" | "voices" => {
                 vec!["(first: 3)".to_owned()]
             }
             "creditOffers" | "jobWebhookSecret" | "me" | "providers" | "scriptTemplates" => {
@@ -563,6 +564,9 @@ async fn every_field_is_its_owners() {
         assert!(answer.get("errors").is_none(), "{mutation} {answer:#}");
         shape.walk("Mutation", &answer["data"], &mut reached);
     }
+    let users = shape.query("users", "(first: 100)");
+    let users = owner.send(&users, json!({})).await;
+    shape.walk("Query", &users["data"], &mut reached);
     let acts = shape.query("administrativeActs", "(first: 100)");
     let acts = owner.send(&acts, json!({})).await;
     shape.walk("Query", &acts["data"], &mut reached);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use super::{
     Database, Error, acts,
@@ -11,8 +12,9 @@ use super::{
     rows,
 };
 use crate::{
-    accounts::{Role, User, acts::ActKind, sessions::fold},
+    accounts::{Role, User, UserFilter, acts::ActKind, sessions::fold},
     ids::UserId,
+    jobs::store::Page,
     mail::Language,
     time::Timestamp,
 };
@@ -92,6 +94,49 @@ impl Database {
         .as_ref()
         .map(user)
         .transpose()
+    }
+
+    /// A user whose account was not deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_account(&self, id: UserId) -> Result<Option<User>, Error> {
+        query(AssertSqlSafe(format!(
+            "SELECT {USER} FROM users WHERE id = $1 AND deleted_at IS NULL"
+        )))
+        .bind(id.uuid())
+        .fetch_optional(&mut self.read(Scope::Identity).await?)
+        .await?
+        .as_ref()
+        .map(user)
+        .transpose()
+    }
+
+    /// Users whose accounts were not deleted, newest first, behind (before) one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_users(
+        &self,
+        filter: UserFilter,
+        after: Option<UserId>,
+        first: u32,
+    ) -> Result<Page<User>, Error> {
+        let begins = filter.begins.unwrap_or_default();
+        let rows = query(AssertSqlSafe(format!(
+            "SELECT {USER} FROM users WHERE deleted_at IS NULL AND id < $1 \
+             AND ($2 = '' OR role = $2) \
+             AND ($3 = '' OR substr(COALESCE(claimed, email), 1, length($3)) = $3) \
+             ORDER BY id DESC LIMIT $4"
+        )))
+        .bind(after.map_or(Uuid::max(), UserId::uuid))
+        .bind(filter.role.map_or("", Role::as_str))
+        .bind(fold(&begins))
+        .bind(i64::from(first) + 1)
+        .fetch_all(&mut self.read(Scope::Identity).await?)
+        .await?;
+        let items = rows.iter().map(user).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(items, first))
     }
 
     /// A user by mail address: whose it is; or the one who claims it, if there is only one.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Output, credits::find, open};
 use crate::{
-    accounts::{Role, acts::OPERATOR},
+    accounts::{Role, UserFilter, acts::OPERATOR},
     app,
 };
 
@@ -18,6 +18,22 @@ pub(super) struct Users {
 
 #[derive(Subcommand)]
 enum Command {
+    /// List users, newest first; not those whose accounts are gone.
+    #[command(after_help = "Example:\n  genvid admin users list --role admin")]
+    List {
+        /// Only those whose mail address begins like this.
+        #[arg(long, value_name = "TEXT")]
+        email: Option<String>,
+        /// Only those with this role.
+        #[arg(long, value_name = "ROLE", value_parser = ["user", "partner", "admin", "service"])]
+        role: Option<String>,
+        /// At most so many, 1 to 1000.
+        #[arg(long, value_name = "COUNT", default_value_t = 100,
+            value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        first: u32,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Put a user on a plan of the settings' [fairness.plans], or show which one they are on.
     ///
     /// It holds for jobs that are accepted from then on: how many may be under way at a time,
@@ -43,8 +59,9 @@ enum Command {
         /// Mail address, or id (usr_…).
         #[arg(long, value_name = "USER")]
         user: String,
-        /// user: own projects and jobs. partner: own plugins, too. admin: everything. service: a
-        /// program of the operator's. Without it, the present one is shown.
+        /// user: own projects and jobs. partner: the same, for those who make plugins. admin:
+        /// everything. service: a program of the operator's, which looks at what admins look at and
+        /// changes nothing of it. Without it, the present one is shown.
         #[arg(long, value_name = "ROLE", value_parser = ["user", "partner", "admin", "service"])]
         role: Option<String>,
         #[command(flatten)]
@@ -54,9 +71,45 @@ enum Command {
 
 pub(super) async fn run(Users { command }: Users) -> anyhow::Result<()> {
     match command {
+        Command::List {
+            email,
+            role,
+            first,
+            output,
+        } => {
+            let filter = UserFilter {
+                begins: email,
+                role: role.as_deref().and_then(Role::parse),
+            };
+            list(filter, first, &output).await
+        }
         Command::Plan { user, plan, output } => set_plan(&user, plan, &output).await,
         Command::Role { user, role, output } => set_role(&user, role, &output).await,
     }
+}
+
+async fn list(filter: UserFilter, first: u32, output: &Output) -> anyhow::Result<()> {
+    let settings = output.settings()?;
+    let installer = open(&settings).await?;
+    let page = (installer.database())
+        .list_users(filter, None, first)
+        .await?;
+    let json = json!({
+        "more": page.more,
+        "users": page.items.iter().map(|user| json!({
+            "user": user.id.to_string(), "email": user.email, "role": user.role.as_str(),
+            "emailVerified": user.verified_at.is_some(), "createdAt": user.created_at.to_string(),
+        })).collect::<Vec<_>>(),
+    });
+    output.show(&json, || {
+        let mut lines: Vec<_> = (page.items.iter())
+            .map(|user| format!("{}  {:<8} {}", user.id, user.role.as_str(), user.email))
+            .collect();
+        if page.more {
+            lines.push("There are more: raise --first, or say how the address begins.".to_owned());
+        }
+        lines.join("\n")
+    })
 }
 
 async fn set_role(user: &str, role: Option<String>, output: &Output) -> anyhow::Result<()> {

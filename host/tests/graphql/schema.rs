@@ -265,6 +265,7 @@ async fn the_operations_of_the_documents_run() {
         "WatchMyJobs" => json!({ "after": "ZXZ0XzA" }),
         "CreateProject" => json!({ "input": { "name": "Cup" } }),
         "CreateApiKey" => json!({ "input": { "name": "Shop", "credits": 500 } }),
+        "CreateJobToken" => json!({ "input": { "jobId": job, "minutes": 30 } }),
         "CreateUpload" => json!({ "input": { "contentType": "image/png", "size": 1_000 } }),
         "CompleteUpload" => json!({ "input": { "uploadId": upload } }),
         "CreateWebhookEndpoint" => json!({ "input": { "url": "https://example.com/hook" } }),

@@ -46,7 +46,7 @@ use crate::{
     media::{Links, Retention, Sweep},
     payments::{self, Cashier},
     projects,
-    providers::{Catalog, Health, Rules},
+    providers::{Catalog, Health, Rules, Secrets},
     uploads, webhooks,
     worker::{Gauge, Worker},
 };
@@ -96,6 +96,7 @@ impl App {
         };
         let database = open_database(&settings).await?;
         let database = database.with_low_credits(low_credits);
+        let vault = identity::vault(&settings, &database).await?;
         let node = NodeId::generate();
         if database.is_embedded() {
             // Nobody else can be at work: whoever held these is dead.
@@ -122,7 +123,7 @@ impl App {
             })
         };
         let (plugins, blobs, studio) = tokio::try_join!(
-            load_plugins(&settings, Some(&database), pace),
+            load_plugins(&settings, Some(&database), Some(vault.clone()), pace),
             blobs::open(&settings, data.join("media")),
             studio,
         )?;
@@ -201,7 +202,6 @@ impl App {
         let lenient = settings.development.lenient_links;
         let projects = projects::Service::new(database.clone(), lenient);
         let accounts = accounts::Service::new(database.clone());
-        let vault = identity::vault(&settings, &database).await?;
         let keyring = identity::keyring(&settings, &database, vault.clone(), &url);
         if role.answers() {
             keyring.open().await?;
@@ -304,6 +304,7 @@ impl App {
                 projects,
                 jobs: jobs.clone(),
                 registry: registry.clone(),
+                secrets: Secrets::new(database.clone(), vault.clone()),
                 health: health.clone(),
                 catalog,
                 links: links.clone(),

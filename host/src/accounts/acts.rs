@@ -43,6 +43,8 @@ words!(
         SetProvider = "SET_PROVIDER",
         /// What was set for a provider was forgotten.
         ResetProvider = "RESET_PROVIDER",
+        /// A vendor's credential was set for every node, or forgotten.
+        SetProviderSecret = "SET_PROVIDER_SECRET",
     }
 );
 

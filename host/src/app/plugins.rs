@@ -19,7 +19,11 @@ use url::Url;
 use crate::{
     adapters::sql::{self, Database},
     config::{self, Settings},
-    providers::{Installed, Origin, Overrides, Problem, Provider, Registry, Snapshot, Version},
+    providers::{
+        Installed, Origin, Overrides, Problem, Provider, Registry, SealedSecret, Snapshot, Version,
+        secrets,
+    },
+    vault::Vault,
 };
 
 /// How often somebody looks whether anything has changed, when nobody tells.
@@ -98,6 +102,7 @@ pub async fn folder_plugins(
 pub async fn load_plugins(
     settings: &Settings,
     database: Option<&Database>,
+    vault: Option<Vault>,
     pace: Option<Arc<dyn Pace>>,
 ) -> anyhow::Result<(Runtime, Registry, Keeper)> {
     let runtime = runtime(settings, pace)?;
@@ -106,6 +111,7 @@ pub async fn load_plugins(
         settings: settings.clone(),
         runtime: runtime.clone(),
         database: database.cloned(),
+        vault,
         registry: Registry::default(),
         folder: folder.into_iter().map(|(_, component)| component).collect(),
         loaded: HashMap::new(),
@@ -144,12 +150,19 @@ pub fn wanted(settings: &Settings, id: &str, overrides: Option<&Overrides>) -> c
     wanted
 }
 
+fn secrets_of(installed: &Installed, id: &str) -> Vec<SealedSecret> {
+    let all = installed.secrets.iter();
+    all.filter(|one| one.provider == id).cloned().collect()
+}
+
 /// Keeps a registry as the database says.
 pub struct Keeper {
     settings: Settings,
     runtime: Runtime,
     /// Without one nothing ever changes.
     database: Option<Database>,
+    /// Opens credentials that are in the database.
+    vault: Option<Vault>,
     registry: Registry,
     folder: Vec<Component>,
     /// Components of the database, by digest.
@@ -169,6 +182,8 @@ pub struct Keeper {
 struct Granted {
     plugin: Plugin,
     settings: serde_json::Map<String, serde_json::Value>,
+    /// Of the database.
+    secrets: Vec<SealedSecret>,
     /// Which secrets are missing, in words.
     missing: Option<String>,
     number: u64,
@@ -262,7 +277,8 @@ impl Keeper {
         let mut providers = Vec::new();
         for wanted in self.wanted(&installed) {
             let overrides = installed.overrides.get(&wanted.id);
-            match self.provider(&wanted, overrides).await? {
+            let secrets = secrets_of(&installed, &wanted.id);
+            match self.provider(&wanted, overrides, secrets).await? {
                 Ok(provider) => providers.push(provider),
                 Err(reason) => {
                     let old = before.find(&wanted.id).cloned();
@@ -358,17 +374,22 @@ impl Keeper {
         &mut self,
         wanted: &Wanted,
         overrides: Option<&Overrides>,
+        secrets: Vec<SealedSecret>,
     ) -> Result<Result<Arc<Provider>, String>, sql::Error> {
         let settings = self::wanted(&self.settings, &wanted.id, overrides);
         let granted = match self.granted.get(&wanted.digest) {
             // The same plugin goes on, with all that it counts.
-            Some(granted) if granted.settings == settings.settings => granted.clone(),
+            Some(granted)
+                if granted.settings == settings.settings && granted.secrets == secrets =>
+            {
+                granted.clone()
+            }
             _ => {
                 let component = match self.component(&wanted.digest, &wanted.id).await? {
                     Ok(component) => component,
                     Err(reason) => return Ok(Err(reason)),
                 };
-                match self.grant(&component, &settings) {
+                match self.grant(&component, &settings, secrets) {
                     Ok(granted) => granted,
                     Err(error) => return Ok(Err(format!("{error:#}"))),
                 }
@@ -430,7 +451,8 @@ impl Keeper {
         // Present settings may be made for another version: without any, what it began can
         // still be finished.
         let mut settings = wanted(&self.settings, &id, installed.overrides.get(&id));
-        let granted = self.grant(&component, &settings).or_else(|error| {
+        let secrets = secrets_of(installed, &id);
+        let granted = (self.grant(&component, &settings, secrets.clone())).or_else(|error| {
             tracing::warn!(
                 provider = id,
                 version,
@@ -438,7 +460,7 @@ impl Keeper {
                 "a version that attempts need goes on without settings"
             );
             settings.settings.clear();
-            self.grant(&component, &settings)
+            self.grant(&component, &settings, secrets)
         });
         Ok(Some(match granted {
             Ok(granted) => {
@@ -499,12 +521,18 @@ impl Keeper {
         &mut self,
         component: &Component,
         wanted: &config::Provider,
+        sealed: Vec<SealedSecret>,
     ) -> anyhow::Result<Granted> {
-        let (plugin, missing) = configure(component, wanted)?;
+        let opened = secrets::open(self.vault.as_ref(), &sealed).map_err(anyhow::Error::msg)?;
+        let mut whole = wanted.clone();
+        // The database's word goes before the node's.
+        whole.secrets.extend(opened);
+        let (plugin, missing) = configure(component, &whole)?;
         self.grants += 1;
         Ok(Granted {
             plugin,
             settings: wanted.settings.clone(),
+            secrets: sealed,
             missing,
             number: self.grants,
         })

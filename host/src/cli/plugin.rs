@@ -134,7 +134,13 @@ async fn load(settings: &Settings) -> anyhow::Result<Registry> {
             );
             None
         });
-    let (_, registry, _) = app::load_plugins(settings, database.as_ref(), None).await?;
+    // Without the key, providers whose credentials are in the database are listed with the reason.
+    let vault = match &database {
+        Some(database) => app::vault(settings, database).await.ok(),
+        None => None,
+    };
+    let loaded = app::load_plugins(settings, database.as_ref(), vault, None).await?;
+    let (_, registry, _) = loaded;
     Ok(registry)
 }
 

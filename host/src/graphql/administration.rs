@@ -177,6 +177,8 @@ pub(super) enum AdministrativeActKind {
     SetProvider,
     /// What was set for a provider was forgotten.
     ResetProvider,
+    /// A vendor's credential was set for every node, or forgotten.
+    SetProviderSecret,
 }
 
 /// Something that an administrator did. Written down in its transaction, and never changed.

@@ -18,6 +18,7 @@ use crate::{
     billing::desk,
     jobs, payments, projects,
     providers::CatalogError,
+    providers::secrets,
     rates, uploads, webhooks,
 };
 
@@ -209,6 +210,8 @@ pub(super) enum Setback {
     Keys(keys::Error),
     /// Whatever there is to say about accounts and sessions.
     Accounts(sessions::Error),
+    /// Whatever there is to say about providers' credentials.
+    Secrets(secrets::SecretError),
     /// What is limited.
     Rates(rates::Refused),
 }
@@ -216,6 +219,12 @@ pub(super) enum Setback {
 impl From<sessions::Error> for Setback {
     fn from(error: sessions::Error) -> Self {
         Self::Accounts(error)
+    }
+}
+
+impl From<secrets::SecretError> for Setback {
+    fn from(error: secrets::SecretError) -> Self {
+        Self::Secrets(error)
     }
 }
 
@@ -353,6 +362,16 @@ pub(super) fn settle<T: Outcome>(
             keys::Error::Database(error) => return Err(database(ctx, &error)),
         },
         Err(Setback::Rates(refused)) => limited(refused)?,
+        Err(Setback::Secrets(error)) => match error {
+            secrets::SecretError::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
+            secrets::SecretError::NotFound => {
+                Refusal::NotFound(NotFoundProblem::new("credential", "name"))
+            }
+            error @ secrets::SecretError::Vault(_) => {
+                return Err(internal(&context::request_id(ctx), &error));
+            }
+            secrets::SecretError::Database(error) => return Err(database(ctx, &error)),
+        },
         Err(Setback::Accounts(error)) => match error {
             sessions::Error::Invalid(problems) => Refusal::InvalidInput((&problems).into()),
             sessions::Error::Wrong(why) => {

@@ -36,6 +36,7 @@ mod payments;
 mod problems;
 mod project;
 mod provider;
+mod provider_secret;
 mod quote;
 mod scalars;
 mod scopes;
@@ -61,7 +62,7 @@ use http::HeaderName;
 use crate::{
     accounts::sessions::Sessions,
     billing, jobs, media, payments as money, projects,
-    providers::{Catalog, Health, Registry},
+    providers::{Catalog, Health, Registry, Secrets},
     rates::{Act, Rates, Refused, Subject},
     uploads, webhooks,
 };
@@ -81,6 +82,8 @@ pub struct Services {
     pub jobs: jobs::Service,
     /// Who makes them.
     pub registry: Registry,
+    /// Their credentials.
+    pub secrets: Secrets,
     /// How they do.
     pub health: Health,
     /// What can be chosen.
@@ -117,6 +120,7 @@ struct Query(
     webhook::WebhookQueries,
     administration::AdministrationQueries,
     users::UserListQueries,
+    provider_secret::ProviderSecretQueries,
     api_key::ApiKeyQueries,
     account::AccountQueries,
 );
@@ -135,6 +139,7 @@ struct Mutation(
     payments::PaymentMutations,
     administration::AdministrationMutations,
     users::UserMutations,
+    provider_secret::ProviderSecretMutations,
     api_key::ApiKeyMutations,
     account::AccountMutations,
 );

@@ -6,8 +6,8 @@ use crate::accounts::keys::Scope;
 /// What a key needs to ask for a field.
 pub(super) fn of(field: &str) -> Option<Scope> {
     Some(match field {
-        "administrativeActs" | "openAttempts" | "users" | "batch" | "batches"
-        | "createJobToken" | "creditLedger" | "job" | "jobEvents" | "jobs" | "me"
+        "administrativeActs" | "openAttempts" | "providerSecrets" | "users" | "batch"
+        | "batches" | "createJobToken" | "creditLedger" | "job" | "jobEvents" | "jobs" | "me"
         | "myJobEvents" | "node" | "project" | "projects" | "avatars" | "voices"
         | "jobWebhookSecret" | "webhookEndpoint" | "webhookEndpoints" => Scope::Read,
         "completeUpload" | "createProject" | "createUpload" | "deleteProject" | "updateProject" => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::SealedSecret;
 use crate::time::Timestamp;
 
 /// Everything that is installed, as of one moment.
@@ -16,6 +17,8 @@ pub struct Installed {
     pub versions: Vec<Version>,
     /// By the provider's id.
     pub overrides: BTreeMap<String, Overrides>,
+    /// Credentials that are set for every node.
+    pub secrets: Vec<SealedSecret>,
 }
 
 impl Installed {

@@ -11,6 +11,7 @@ mod installed;
 mod places;
 mod registry;
 mod route;
+pub mod secrets;
 mod turns;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use installed::{Activated, Installed, NewVersion, Overrides, Refused, Versio
 pub use places::{Places, Taken, Wanted};
 pub use registry::{Lookup, Problem, Registry, Snapshot};
 pub use route::{Need, Route, RuledOut, VideoNeed};
+pub use secrets::{SealedSecret, Secrets};
 
 /// What a provider makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

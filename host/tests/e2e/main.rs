@@ -34,6 +34,7 @@ mod mails;
 mod media_faults;
 mod pass_through;
 mod payments;
+mod provider_secrets;
 mod quotes;
 mod realtime;
 mod reconciling;

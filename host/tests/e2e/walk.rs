@@ -34,11 +34,14 @@ const CANARY: &str = "canary of the owner";
 /// What nobody has to be signed in for.
 const PUBLIC: [&str; 4] = ["creditOffers", "me", "providers", "scriptTemplates"];
 /// What only admins may.
-const ADMINS: [&str; 8] = [
+const ADMINS: [&str; 11] = [
     "adjustCredits",
     "administrativeActs",
     "grantCredits",
     "openAttempts",
+    "providerSecrets",
+    "setProviderSecret",
+    "forgetProviderSecret",
     "setUserPlan",
     "setUserRole",
     "settleAttempt",
@@ -136,7 +139,8 @@ impl Ids {
             | "openAttempts" | "projects" | "users" | "webhookEndpoints" | "avatars" | "voices" => {
                 vec!["(first: 3)".to_owned()]
             }
-            "creditOffers" | "jobWebhookSecret" | "me" | "providers" | "scriptTemplates" => {
+            "creditOffers" | "jobWebhookSecret" | "me" | "providers" | "providerSecrets"
+            | "scriptTemplates" => {
                 vec![String::new()]
             }
             other => panic!("{other} has no case here"),
@@ -196,6 +200,10 @@ impl Ids {
             "retryBatch" => json!({"batchId": self.batch, "idempotencyKey": key}),
             "retryJob" => json!({"jobId": self.failed}),
             "revokeApiKey" => json!({"apiKeyId": self.key}),
+            "setProviderSecret" => json!({
+                "provider": "heygen", "name": "HEYGEN_API_KEY", "value": CANARY,
+            }),
+            "forgetProviderSecret" => json!({"provider": "heygen", "name": "HEYGEN_API_KEY"}),
             "setUserPlan" => json!({"user": self.user, "plan": "pro"}),
             "setUserRole" => json!({"user": self.user, "role": "ADMIN"}),
             "setProjectBudget" => json!({"projectId": self.project, "credits": 100_000}),
@@ -564,6 +572,12 @@ async fn every_field_is_its_owners() {
         assert!(answer.get("errors").is_none(), "{mutation} {answer:#}");
         shape.walk("Mutation", &answer["data"], &mut reached);
     }
+    let set = ids.input("setProviderSecret", "");
+    one(&owner, &shape, "setProviderSecret", set).await;
+    let secrets = shape.query("providerSecrets", "");
+    let secrets = owner.send(&secrets, json!({})).await;
+    assert!(!secrets.to_string().contains(CANARY), "{secrets}");
+    shape.walk("Query", &secrets["data"], &mut reached);
     let users = shape.query("users", "(first: 100)");
     let users = owner.send(&users, json!({})).await;
     shape.walk("Query", &users["data"], &mut reached);

@@ -124,6 +124,13 @@ async fn filled() -> Bench {
         .insert_signing_key(key, "operator")
         .await
         .expect("kept");
+    let secret = (bench.database).set_provider_secret(
+        "heygen".to_owned(),
+        "HEYGEN_API_KEY".to_owned(),
+        Some(vec![1]),
+        "operator".to_owned(),
+    );
+    assert!(secret.await.expect("kept"));
     let lane = Lane::account("heygen");
     let barred = Sign::Barred("The key is wrong.".to_owned());
     let told = bench.database.tell_circuit(&lane, barred, Rules::default());
@@ -231,6 +238,7 @@ async fn every_table_of_tenants_is_locked_up() {
         "account_links",
         "signing_keys",
         "identities",
+        "provider_secrets",
         "admin_acts",
         "batches",
         "batch_items",
@@ -257,7 +265,7 @@ async fn nobody_sees_nothing_and_users_see_their_own() {
         let all = format!("SELECT count(*) FROM {table}");
         let there = server.sql(&place.name, &all).expect("counted");
         assert_ne!(there.trim(), "0", "{table} has no rows to hide");
-        if ["signing_keys", "admin_acts"].contains(&table.as_str()) {
+        if ["signing_keys", "admin_acts", "provider_secrets"].contains(&table.as_str()) {
             // Nobody's: whoever finds out who is calling reads them, and no user does.
             let mut transaction = connection.begin().await.expect("begun");
             sqlx::query("SELECT set_config('genvid.user_id', $1, TRUE)")
@@ -408,6 +416,7 @@ async fn the_worker_sees_all_jobs_and_no_accounts() {
             "account_links",
             "signing_keys",
             "identities",
+            "provider_secrets",
         ]
         .contains(&table.as_str())
         {
@@ -448,6 +457,7 @@ async fn what_is_only_added_cannot_be_changed_and_nothing_be_deleted() {
         ("account_links", "INSERT SELECT UPDATE", ""),
         ("signing_keys", "INSERT SELECT UPDATE", ""),
         ("identities", "INSERT SELECT UPDATE", ""),
+        ("provider_secrets", "INSERT SELECT UPDATE", ""),
         ("admin_acts", "INSERT SELECT", "INSERT SELECT"),
         ("jobs", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),
         ("steps", "INSERT SELECT UPDATE", "INSERT SELECT UPDATE"),

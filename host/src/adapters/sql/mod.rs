@@ -28,6 +28,7 @@ mod payments;
 mod plugins;
 mod postgres;
 mod projects;
+mod provider_secrets;
 mod query;
 mod quotes;
 mod reconciling;

@@ -45,7 +45,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn plugin_revision(&self) -> Result<i64, Error> {
-        revision(&mut self.read(Scope::Nobody).await?).await
+        revision(&mut self.read(Scope::Identity).await?).await
     }
 
     /// Everything that is installed, but for the bytes.
@@ -54,7 +54,7 @@ impl Database {
     /// When the database fails.
     pub async fn installed_plugins(&self) -> Result<Installed, Error> {
         for _ in 0..TRIES {
-            let mut connection = self.read(Scope::Nobody).await?;
+            let mut connection = self.read(Scope::Identity).await?;
             let before = revision(&mut connection).await?;
             let versions = query(AssertSqlSafe(format!(
                 "SELECT {VERSION} FROM plugin_versions ORDER BY id, installed_at DESC, version DESC"
@@ -72,12 +72,14 @@ impl Database {
             .iter()
             .map(overrides)
             .collect::<Result<BTreeMap<_, _>, _>>()?;
+            let secrets = self.provider_secrets().await?;
             // Each statement sees its own moment; the revision tells whether all saw one.
             if revision(&mut connection).await? == before {
                 return Ok(Installed {
                     revision: before,
                     versions,
                     overrides,
+                    secrets,
                 });
             }
         }
@@ -426,10 +428,14 @@ impl Installer {
 }
 
 async fn revision(connection: &mut Connection) -> Result<i64, Error> {
-    Ok(query("SELECT revision FROM plugin_revision")
-        .fetch_one(connection)
-        .await?
-        .try_get("revision")?)
+    // Credentials are set by nodes that may not write the other table.
+    Ok(query(
+        "SELECT revision + (SELECT CAST(COALESCE(SUM(revision), 0) AS BIGINT) \
+         FROM provider_secrets) AS revision FROM plugin_revision",
+    )
+    .fetch_one(connection)
+    .await?
+    .try_get("revision")?)
 }
 
 /// Writes down what the operator does.

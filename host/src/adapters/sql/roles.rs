@@ -16,7 +16,7 @@ const ADDED: &str = "events, media, callbacks, installation, job_webhooks, webho
     batch_retries, admin_acts";
 /// Tables that are not the worker's business.
 const IDENTITY: &str = "'users', 'access_tokens', 'api_keys', 'projects', 'sessions', \
-    'refresh_tokens', 'account_links', 'signing_keys', 'identities'";
+    'refresh_tokens', 'account_links', 'signing_keys', 'identities', 'provider_secrets'";
 
 /// What the server refuses, in words for the operator.
 type Verdict = Result<(), String>;
@@ -152,7 +152,7 @@ impl Roles {
             format!("REVOKE UPDATE ON {ADDED} FROM {both}"),
             format!(
                 "REVOKE ALL ON users, access_tokens, api_keys, projects, sessions, refresh_tokens, \
-                 account_links, signing_keys, identities, installation FROM {worker}"
+                 account_links, signing_keys, identities, provider_secrets, installation FROM {worker}"
             ),
             format!(
                 "REVOKE ALL ON callbacks, removals, chores, circuits, mail_attempts, \

@@ -1,6 +1,6 @@
 //! `genvid admin provider`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Read as _};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Output, call_nodes, open};
 use crate::{
+    accounts::acts::OPERATOR,
     adapters::sql::Database,
     app,
     config::{self, Settings},
-    providers::{Installed, Overrides},
+    providers::{Installed, Overrides, Secrets, secrets::SecretError},
 };
 
 #[derive(Args)]
@@ -52,7 +53,23 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Forget what was set: the provider is as each node's own settings say.
+    /// Set a credential for every node, from standard input, or forget it. It is sealed in the
+    /// database, and no command shows it.
+    #[command(
+        after_help = "Examples:\n  genvid admin provider secret heygen HEYGEN_API_KEY < key.txt\n  genvid admin provider secret heygen HEYGEN_API_KEY --forget\n\nWithout a name, those that are set are listed."
+    )]
+    Secret {
+        /// The provider's id.
+        id: String,
+        /// The name that the plugin gives it, such as HEYGEN_API_KEY.
+        name: Option<String>,
+        /// Nodes go by their own settings again.
+        #[arg(long, requires = "name")]
+        forget: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Forget what was set: the provider is as each node's own settings say. Credentials stay.
     Reset {
         /// The provider's id.
         id: String,
@@ -84,6 +101,12 @@ pub(super) async fn run(provider: Provider) -> anyhow::Result<()> {
             );
             set(&id, change, &output).await
         }
+        Command::Secret {
+            id,
+            name,
+            forget,
+            output,
+        } => secret(&id, name.as_deref(), forget, &output).await,
         Command::Reset { id, output } => {
             let settings = output.settings()?;
             open(&settings).await?.reset_provider(&id).await?;
@@ -120,6 +143,65 @@ async fn set(id: &str, change: Overrides, output: &Output) -> anyhow::Result<()>
     output.show(&json!({"id": id, "set": shown(&now)}), || {
         format!("{id} on every node: {}.", words(&now))
     })
+}
+
+async fn secret(id: &str, name: Option<&str>, forget: bool, output: &Output) -> anyhow::Result<()> {
+    let settings = output.settings()?;
+    let installer = open(&settings).await?;
+    let database = installer.database();
+    let vault = app::vault(&settings, database).await?;
+    let secrets = Secrets::new(database.clone(), vault);
+    let Some(name) = name else {
+        let all = secrets.list().await?;
+        let own: Vec<_> = all.iter().filter(|one| one.provider == id).collect();
+        let json = json!({"id": id, "secrets": own.iter().map(|one| json!({
+            "name": one.name, "setAt": one.set_at.to_string(),
+        })).collect::<Vec<_>>()});
+        return output.show(&json, || match own.is_empty() {
+            true => format!("No credentials of {id} are set for every node."),
+            false => (own.iter())
+                .map(|one| format!("{}  set {}", one.name, one.set_at))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        });
+    };
+    let by = OPERATOR.to_owned();
+    if forget {
+        secrets.forget(id, name, by).await?;
+    } else {
+        let mut value = String::new();
+        // More is refused below.
+        std::io::stdin()
+            .take(64 * 1_024)
+            .read_to_string(&mut value)?;
+        let known = Known::load(&settings, database).await?;
+        let component = known.component(id).with_context(|| {
+            format!(
+                "{id} is no plugin that is installed or in this node's plugin folders; `genvid \
+                 admin provider list` shows those that are"
+            )
+        })?;
+        secrets
+            .set_for(id, component.manifest(), name, &value, by)
+            .await
+            .map_err(|error| match error {
+                SecretError::Invalid(problems) => anyhow::Error::msg(
+                    (problems.list().iter())
+                        .map(|problem| format!("{} {}", problem.field, problem.message))
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                ),
+                error => error.into(),
+            })?;
+    }
+    call_nodes(&settings).await;
+    output.show(
+        &json!({"id": id, "name": name, "set": !forget}),
+        || match forget {
+            true => format!("{name} of {id} is as the settings of each node say."),
+            false => format!("{name} of {id} is set on every node."),
+        },
+    )
 }
 
 async fn list(output: &Output) -> anyhow::Result<()> {

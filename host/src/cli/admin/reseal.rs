@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Output, open};
-use crate::{accounts::tokens, adapters::sql::Database, app, vault::Vault, webhooks};
+use crate::{accounts::tokens, adapters::sql::Database, app, providers, vault::Vault, webhooks};
 
 /// Most secrets that are named when they cannot be opened.
 const SHOWN: usize = 20;
@@ -22,16 +22,28 @@ pub(super) async fn run(Reseal { output }: Reseal) -> anyhow::Result<()> {
     let database = installer.database();
     let vault = app::vault(&settings, database).await?;
     let keys = signing_keys(database, &vault).await?;
+    let providers = providers::Secrets::new(database.clone(), vault.clone());
+    let credentials = providers.reseal().await?;
     let secrets = webhooks::Secrets::new(database.for_worker(), vault);
     let resealed = secrets.reseal().await?;
     let endpoints = resealed.changed;
-    let json = json!({ "signingKeys": keys, "webhookEndpoints": endpoints });
+    let json = json!({ "signingKeys": keys, "webhookEndpoints": endpoints,
+        "providerSecrets": credentials.changed });
     output.show(&json, || {
-        format!("Sealed anew: {keys} signing keys, the secrets of {endpoints} webhook endpoints.")
+        format!(
+            "Sealed anew: {keys} signing keys, the secrets of {endpoints} webhook endpoints, {} \
+             credentials of providers.",
+            credentials.changed
+        )
     })?;
     let lost: Vec<_> = (resealed.unreadable.iter().take(SHOWN))
         .map(ToString::to_string)
         .collect();
+    anyhow::ensure!(
+        credentials.unreadable.is_empty(),
+        "could not be opened, and have to be set anew: {}",
+        credentials.unreadable.join("; ")
+    );
     anyhow::ensure!(
         lost.is_empty(),
         "{} could not be opened, and their owners have to rotate them: {}",

@@ -45,8 +45,21 @@ words!(
         ResetProvider = "RESET_PROVIDER",
         /// A vendor's credential was set for every node, or forgotten.
         SetProviderSecret = "SET_PROVIDER_SECRET",
+        /// Secrets were sealed with another encryption key.
+        Reseal = "RESEAL",
     }
 );
+
+/// How many secrets got another seal.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Keys that sign access tokens.
+    pub signing_keys: u64,
+    /// Webhook endpoints.
+    pub webhook_endpoints: u64,
+    /// Credentials of providers.
+    pub provider_secrets: u64,
+}
 
 /// An act as it is written down.
 #[derive(Debug, Clone, PartialEq)]

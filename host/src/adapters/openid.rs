@@ -2,7 +2,10 @@
 //! through the crate `oauth2`, its keys, and its ID tokens, checked as OpenID Connect Core 1.0, section
 //! 3.1.3.7, says.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -23,7 +26,7 @@ use oauth2::{
 use reqwest::{Client, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::accounts::google::{Attempt, IdentityProvider, Person, ProviderError};
@@ -192,9 +195,14 @@ impl OpenId {
             .with_context(|| format!("{url} answered no such JSON"))
     }
 
+    /// What is kept, for a look: nobody waits here for the provider.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn metadata(&self) -> anyhow::Result<Arc<Metadata>> {
-        let mut kept = self.kept.lock().await;
-        if let Some((at, metadata)) = &kept.metadata
+        let before = self.kept().metadata.clone();
+        if let Some((at, metadata)) = &before
             && at.elapsed() < KEPT
         {
             return Ok(Arc::clone(metadata));
@@ -202,7 +210,7 @@ impl OpenId {
         let issuer = self.registered.issuer.trim_end_matches('/');
         let url = format!("{issuer}/.well-known/openid-configuration");
         let found: anyhow::Result<Metadata> = self.get(&url).await;
-        let metadata = match (found, &kept.metadata) {
+        let metadata = match (found, before) {
             (Ok(found), _) => Arc::new(found),
             // Addresses hardly ever change: the ones of before are better than none.
             (Err(error), Some((_, before))) => {
@@ -210,7 +218,7 @@ impl OpenId {
                     error = format!("{error:#}"),
                     "Google's metadata cannot be read"
                 );
-                Arc::clone(before)
+                before
             }
             (Err(error), None) => return Err(error),
         };
@@ -229,14 +237,13 @@ impl OpenId {
                 "{url} names an address without TLS"
             );
         }
-        kept.metadata = Some((Instant::now(), Arc::clone(&metadata)));
+        self.kept().metadata = Some((Instant::now(), Arc::clone(&metadata)));
         Ok(metadata)
     }
 
     /// The key with this name. A key that is not known is looked for again: providers change them.
     async fn key(&self, metadata: &Metadata, name: &str) -> anyhow::Result<Option<Jwk>> {
-        let mut kept = self.kept.lock().await;
-        if let Some((at, keys)) = &kept.keys {
+        if let Some((at, keys)) = self.kept().keys.clone() {
             let found = keys.find(name).cloned();
             let enough = match found {
                 Some(_) => KEPT,
@@ -248,7 +255,7 @@ impl OpenId {
         }
         let keys: Arc<JwkSet> = Arc::new(self.get(&metadata.jwks_uri).await?);
         let found = keys.find(name).cloned();
-        kept.keys = Some((Instant::now(), keys));
+        self.kept().keys = Some((Instant::now(), keys));
         Ok(found)
     }
 

@@ -179,6 +179,8 @@ pub(super) enum AdministrativeActKind {
     ResetProvider,
     /// A vendor's credential was set for every node, or forgotten.
     SetProviderSecret,
+    /// Secrets were sealed with another encryption key.
+    Reseal,
 }
 
 /// Something that an administrator did. Written down in its transaction, and never changed.

@@ -9,9 +9,12 @@ use std::sync::{
 
 use async_graphql::{
     Request, Response, ServerError, ValidationResult, Value,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextRequest, NextValidation},
+    extensions::{
+        Extension, ExtensionContext, ExtensionFactory, NextRequest, NextSubscribe, NextValidation,
+    },
     value,
 };
+use futures::{StreamExt as _, stream::BoxStream};
 
 /// Name of it in a request's `extensions`, where `true` asks, and in an answer's.
 const NAME: &str = "cost";
@@ -31,26 +34,45 @@ impl ExtensionFactory for Cost {
     fn create(&self) -> Arc<dyn Extension> {
         Arc::new(Measured {
             maximum: self.maximum,
-            requested: AtomicUsize::new(0),
+            requested: Arc::default(),
         })
     }
 }
 
 struct Measured {
     maximum: usize,
-    /// 0 until the request was found valid.
-    requested: AtomicUsize,
+    /// 0 until the request was found valid. Shared with the answers of a stream.
+    requested: Arc<AtomicUsize>,
+}
+
+/// An answer with the cost, once it is known.
+fn tell(response: Response, requested: &AtomicUsize, maximum: usize) -> Response {
+    let cost = match requested.load(Ordering::Relaxed) {
+        0 => return response,
+        requested => value!({"requested": requested, "maximum": maximum}),
+    };
+    response.extension(NAME, cost)
 }
 
 #[async_trait::async_trait]
 impl Extension for Measured {
     async fn request(&self, ctx: &ExtensionContext<'_>, next: NextRequest<'_>) -> Response {
         let response = next.run(ctx).await;
-        let cost = match self.requested.load(Ordering::Relaxed) {
-            0 => return response,
-            requested => value!({"requested": requested, "maximum": self.maximum}),
-        };
-        response.extension(NAME, cost)
+        tell(response, &self.requested, self.maximum)
+    }
+
+    /// Whatever comes over a socket or an event stream, queries too.
+    fn subscribe<'s>(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        stream: BoxStream<'s, Response>,
+        next: NextSubscribe<'_>,
+    ) -> BoxStream<'s, Response> {
+        let (requested, maximum) = (Arc::clone(&self.requested), self.maximum);
+        let stream = next.run(ctx, stream);
+        stream
+            .map(move |response| tell(response, &requested, maximum))
+            .boxed()
     }
 
     async fn validation(

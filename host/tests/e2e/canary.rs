@@ -2,11 +2,12 @@
 //! what commands print, in what receivers get.
 
 use base64::{Engine as _, engine::general_purpose};
-use genvid_testkit::{Fault, FaultKind, Keys, Vendor};
+use genvid_testkit::{Fault, FaultKind, Google, Keys, Press, Vendor};
 use serde_json::{Value, json};
 
 use crate::{
     accounts::{PASSWORD, door, setup},
+    google, payments,
     support::{
         client::Client,
         receiver::{Receiver, Reply},
@@ -18,6 +19,9 @@ use crate::{
 
 const KEY: &str = "mutation ($input: CreateApiKeyInput!) { result: createApiKey(input: $input) {
     ... on CreateApiKeySuccess { secret } ... on Problem { message } } }";
+const WATCH: &str =
+    "mutation ($input: CreateJobTokenInput!) { result: createJobToken(input: $input) {
+    ... on CreateJobTokenSuccess { token } ... on Problem { message } } }";
 const RESET: &str =
     "mutation ($input: RequestPasswordResetInput!) { result: requestPasswordReset(input: $input) }";
 const ACCOUNT: &str = "{ me { id email } sessions { nodes { id agent address } }
@@ -104,7 +108,8 @@ async fn answers(client: &Client) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_found_where_it_must_not_be() {
     let sealing = general_purpose::STANDARD.encode(*b"canary: the key that seals them!");
-    let world = setup()
+    let google = Google::start().await.expect("Google");
+    let world = google::with(&google, setup())
         .set("log.filter", "genvid=trace,debug")
         .set("encryption.key", &sealing)
         .set("webhooks.retry_seconds", "[0, 0]")
@@ -118,10 +123,20 @@ async fn no_secret_is_found_where_it_must_not_be() {
             "RESEND_WEBHOOK_SECRET",
             world.resend().webhook_secret().to_owned(),
         ),
+        ("STRIPE_SECRET_KEY", world.stripe().secret_key().to_owned()),
+        (
+            "STRIPE_WEBHOOK_SECRET",
+            world.stripe().webhook_secret().to_owned(),
+        ),
+        ("GOOGLE_CLIENT_SECRET", google.client_secret().to_owned()),
         ("the local token", world.launch.token.clone()),
     ] {
         marks.push((name.to_owned(), value));
     }
+    // Of the store, where there is one.
+    let store = world.launch.env.iter();
+    let store = store.filter(|(name, _)| name == "AWS_SECRET_ACCESS_KEY");
+    marks.extend(store.cloned());
 
     // Whatever is shown once.
     let (client, receiver) = (world.client(), Receiver::start().await);
@@ -138,6 +153,12 @@ async fn no_secret_is_found_where_it_must_not_be() {
     let fresh = open.refresh(&ann["refreshToken"]).await.result().clone();
     open.login("ann@example.com", "wrong canary password").await;
     open.one(RESET, json!({"email": "ann@example.com"})).await;
+    payments::listen(&world);
+    payments::buy(&world, json!({"pack": "small"}), Press::Pay).await;
+    let good = world.voice(json!({})).await;
+    let watch = client.ask(WATCH, json!({"input": {"jobId": good}})).await;
+    let browser = google::signed_in(&world).await;
+    marks.extend(browser);
     for (name, value) in [
         ("a webhook secret", &made["result"]["secret"]),
         ("a rotated webhook secret", &turned["result"]["secret"]),
@@ -146,6 +167,7 @@ async fn no_secret_is_found_where_it_must_not_be() {
             &own["jobWebhookSecret"]["secret"],
         ),
         ("an API key", &key["result"]["secret"]),
+        ("a token for a job", &watch["result"]["token"]),
         ("a password", &json!(PASSWORD)),
         ("a wrong password", &json!("wrong canary password")),
         ("an access token", &ann["accessToken"]),

@@ -24,7 +24,7 @@ const DELETE: &str =
 const VERIFY: &str = "mutation($input: VerifyEmailInput!) { result: verifyEmail(input: $input) }";
 const METHODS: &str = "{ result: me { id signInMethods } }";
 
-fn with(google: &Google, setup: Setup) -> Setup {
+pub(crate) fn with(google: &Google, setup: Setup) -> Setup {
     setup
         .set("accounts.google.client_id", google.client_id())
         .set("accounts.google.client_secret", google.client_secret())
@@ -137,6 +137,18 @@ impl Browser {
     fn is_signed_in(&self) -> bool {
         self.jar.contains_key("__Host-genvid_access")
     }
+}
+
+/// The cookies of a browser on its way and of its session, by their names.
+pub(crate) async fn signed_in(world: &World) -> BTreeMap<String, String> {
+    let mut browser = Browser::of(world);
+    let page = browser.begin("").await;
+    let mut all = browser.jar.clone();
+    let back = browser.agree(&page).await;
+    browser.go(&back).await;
+    assert!(browser.is_signed_in());
+    all.extend(browser.jar);
+    all
 }
 
 fn query(url: &str) -> BTreeMap<String, String> {

@@ -346,5 +346,9 @@ async fn what_a_request_costs_is_told_to_who_asks() {
         assert_eq!(cost["maximum"], 20_000, "{turn}: {answer}");
         let requested = cost["requested"].as_u64().expect("a number");
         assert!((20..=60).contains(&requested), "{turn}: {answer}");
+        // Over a socket it is the same.
+        let mut live = world.client().live().await;
+        let there = live.ask(asked).await;
+        assert_eq!(there["extensions"]["cost"], *cost, "{turn}: {there}");
     }
 }

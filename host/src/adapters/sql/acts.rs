@@ -1,6 +1,6 @@
 //! What administrators did.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     values::{Json, to_json},
 };
 use crate::{
-    accounts::acts::{Act, ActKind},
+    accounts::acts::{Act, ActKind, Counts},
     ids::ActId,
     jobs::store::Page,
     time,
@@ -52,6 +52,24 @@ fn act(row: &Row) -> Result<Act, Error> {
 }
 
 impl Database {
+    /// Writes down that secrets got another seal, which takes more than one transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_reseal(&self, counts: Counts, by: String) -> Result<(), Error> {
+        self.write(Scope::Identity, move |connection| {
+            Box::pin(async move {
+                let details = json!({
+                    "signingKeys": counts.signing_keys,
+                    "webhookEndpoints": counts.webhook_endpoints,
+                    "providerSecrets": counts.provider_secrets,
+                });
+                note(connection, &by, ActKind::Reseal, "encryption.key", details).await
+            })
+        })
+        .await
+    }
+
     /// What administrators did, newest first, behind (before) one.
     ///
     /// # Errors

@@ -36,8 +36,8 @@ enum Command {
     Plugin(plugin::Plugin),
     /// Settings of providers that hold on every node.
     ///
-    /// They go before those of the nodes' settings files. Secrets are never kept in the
-    /// database: each node has them in its environment.
+    /// They go before those of the nodes' settings files. Credentials are sealed in the database, or
+    /// each node has them in its environment.
     Provider(provider::Provider),
     /// Look at paid calls that are not settled, and settle those whose outcome nobody could look up.
     ///
@@ -51,11 +51,14 @@ enum Command {
     Credits(credits::Credits),
     /// What was paid.
     Payments(payments::Payments),
-    /// What users get: their plans.
+    /// Users: who they are, what they may do, what they get.
+    #[command(visible_alias = "user")]
     Users(users::Users),
     /// Keys that sign access tokens: make new ones, withdraw those that got out.
+    #[command(visible_alias = "keys")]
     SigningKeys(signing_keys::SigningKeys),
-    /// Seal secrets in the database with the encryption key of now: signing keys, secrets of webhooks.
+    /// Seal secrets in the database with the encryption key of now: signing keys, secrets of webhooks,
+    /// credentials of providers.
     ///
     /// After it the keys of before can go from encryption.previous_keys. It may be repeated.
     Reseal(reseal::Reseal),

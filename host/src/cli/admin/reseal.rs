@@ -5,7 +5,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Output, open};
-use crate::{accounts::tokens, adapters::sql::Database, app, providers, vault::Vault, webhooks};
+use crate::{
+    accounts::{
+        acts::{Counts, OPERATOR},
+        tokens,
+    },
+    adapters::sql::Database,
+    app, providers,
+    vault::Vault,
+    webhooks,
+};
 
 /// Most secrets that are named when they cannot be opened.
 const SHOWN: usize = 20;
@@ -27,6 +36,14 @@ pub(super) async fn run(Reseal { output }: Reseal) -> anyhow::Result<()> {
     let secrets = webhooks::Secrets::new(database.for_worker(), vault);
     let resealed = secrets.reseal().await?;
     let endpoints = resealed.changed;
+    let counts = Counts {
+        signing_keys: keys,
+        webhook_endpoints: endpoints,
+        provider_secrets: credentials.changed,
+    };
+    if keys + endpoints + credentials.changed > 0 {
+        database.note_reseal(counts, OPERATOR.to_owned()).await?;
+    }
     let json = json!({ "signingKeys": keys, "webhookEndpoints": endpoints,
         "providerSecrets": credentials.changed });
     output.show(&json, || {

@@ -66,6 +66,17 @@ impl Live {
         Some(live)
     }
 
+    /// Asks once, with everything that a payload may have; the payload of the answer.
+    pub(crate) async fn ask(&mut self, payload: Value) -> Value {
+        let ask = json!({"id": "ask", "type": "subscribe", "payload": payload});
+        self.tell(&ask).await.expect("it is sent");
+        let answer = self.hear().await.expect("an answer");
+        assert_eq!(answer["type"], "next", "{answer}");
+        let end = self.hear().await.expect("an end");
+        assert_eq!(end["type"], "complete", "{end}");
+        answer["payload"].clone()
+    }
+
     async fn tell(&mut self, message: &Value) -> Option<()> {
         self.socket
             .send(Message::text(message.to_string()))

@@ -31,8 +31,9 @@ impl Providers {
     pub async fn open(settings: &Settings, database: &Database) -> anyhow::Result<Self> {
         let redis = nodes::beside(settings)?;
         let pace = redis.as_ref().map(Redis::pace);
-        let vault = super::vault(settings, database).await?;
-        let loaded = load_plugins(settings, Some(database), Some(vault), pace);
+        // Without the key, providers whose credentials are in the database cannot be asked, and say so.
+        let vault = super::vault(settings, database).await.ok();
+        let loaded = load_plugins(settings, Some(database), vault, pace);
         let (_, registry, keeper) = loaded.await?;
         let (stop, stopping) = watch::channel(false);
         let keeper = tokio::spawn(keeper.run(Arc::new(Notify::new()), stopping));

@@ -27,8 +27,9 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// How long a client may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Clients that agree at a time; more wait for their turn in the system's queue.
-const AT_ONCE: usize = 512;
+/// Clients that agree at a time; more wait for their turn in the system's queue. Many, so that those who
+/// say nothing hold up nobody else.
+const AT_ONCE: usize = 4_096;
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(5);
 

@@ -294,7 +294,7 @@ async fn secrets_outlive_the_key_that_sealed_them() {
         let sealed: Value = serde_json::from_slice(&sealed.stdout).expect("JSON");
         assert_eq!(
             sealed,
-            json!({"signingKeys": keys, "webhookEndpoints": keys})
+            json!({"signingKeys": keys, "webhookEndpoints": keys, "providerSecrets": 0})
         );
     }
 

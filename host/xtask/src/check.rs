@@ -2,7 +2,7 @@
 
 use crate::process::{command, followed, succeeds};
 use crate::setup::{self, Extent};
-use crate::{codegen, conformance, launch, plugins, tidy};
+use crate::{bench, codegen, conformance, launch, plugins, tidy};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::fmt;
@@ -42,9 +42,11 @@ enum Part {
     Codegen,
     /// GraphQL conformance suites against the real binary.
     Conformance,
+    /// The suite of cargo xtask bench runs; its figures are not looked at.
+    Bench,
 }
 
-const ALL: [Part; 9] = [
+const ALL: [Part; 10] = [
     Part::Fmt,
     Part::Tidy,
     Part::Plugins,
@@ -54,6 +56,7 @@ const ALL: [Part; 9] = [
     Part::Doc,
     Part::Codegen,
     Part::Conformance,
+    Part::Bench,
 ];
 
 impl Part {
@@ -68,6 +71,7 @@ impl Part {
             Self::Doc => "doc",
             Self::Codegen => "codegen",
             Self::Conformance => "conformance",
+            Self::Bench => "bench",
         }
     }
 
@@ -189,6 +193,7 @@ fn part_tally(root: &Path, part: Part, options: &Options) -> anyhow::Result<Tall
             let binary = launch::build_binary(root, true)?;
             conformance::run(root, &binary)
         }
+        Part::Bench => bench::smoke(root),
     }
 }
 

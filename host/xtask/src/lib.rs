@@ -3,6 +3,7 @@
 //!
 //! Depends on little, because it is the first thing that a fresh machine compiles.
 
+mod bench;
 mod check;
 mod codegen;
 mod conformance;
@@ -22,6 +23,7 @@ A first day with the repository:
   cargo xtask demo             set everything up and make a video through the plugins
   cargo xtask dev              the server with simulated vendors, for GraphiQL and frontends
   cargo xtask test             everything that must hold before a change lands
+  cargo xtask bench            how fast it is, beside what others need for the same
   cargo xtask test resume      only the tests whose name contains `resume`
 
 Everything that builds also sets up what is missing; a second time that takes no time.";
@@ -54,6 +56,11 @@ enum Task {
     Demo(launch::DemoOptions),
     /// Run the server with simulated vendors: set up, build, and run `genvid dev`.
     Dev(launch::DevOptions),
+    /// Measure: every figure beside its baseline from the same run.
+    ///
+    /// Builds with optimisations first, which takes minutes the first time. `host/benches/README.md`
+    /// says what the rows are and how to read them.
+    Bench(bench::Options),
     /// Check everything: formatting, rules, plugins, lints, tests, examples, conformance.
     ///
     /// Runs every part even when one fails and closes with `N passed, N failed`.
@@ -84,6 +91,7 @@ impl Command {
             Task::Plugins(options) => plugins::run(&root, &options),
             Task::Demo(options) => launch::demo(&root, &options),
             Task::Dev(options) => launch::dev(&root, &options),
+            Task::Bench(options) => bench::run(&root, &options),
             Task::Test(options) => check::run(&root, &options),
             Task::Ci => check::run(&root, &check::Options::default()),
             Task::Codegen(options) => codegen::run(&root, &options),

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use super::{
     Database, Error, OpenError, acts,
     database::Scope,
-    postgres,
+    postgres, provider_secrets,
     query::{Connection, Row, query},
     rows,
     values::{Json, to_json},
@@ -72,7 +72,7 @@ impl Database {
             .iter()
             .map(overrides)
             .collect::<Result<BTreeMap<_, _>, _>>()?;
-            let secrets = self.provider_secrets().await?;
+            let secrets = provider_secrets::read(&mut connection).await?;
             // Each statement sees its own moment; the revision tells whether all saw one.
             if revision(&mut connection).await? == before {
                 return Ok(Installed {

@@ -2,8 +2,33 @@
 
 use serde_json::json;
 
-use super::{Database, Error, acts, database::Scope, query::query, rows};
+use super::{
+    Database, Error, acts,
+    database::Scope,
+    query::{Connection, query},
+    rows,
+};
 use crate::{accounts::acts::ActKind, providers::SealedSecret, time};
+
+/// The credentials that are set, for who has a connection already.
+pub(super) async fn read(connection: &mut Connection) -> Result<Vec<SealedSecret>, Error> {
+    query(
+        "SELECT provider, name, sealed, set_at FROM provider_secrets WHERE sealed IS NOT NULL \
+         ORDER BY provider, name",
+    )
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(SealedSecret {
+            provider: row.try_get("provider")?,
+            name: row.try_get("name")?,
+            sealed: row.try_get("sealed")?,
+            set_at: rows::time(row, "set_at")?,
+        })
+    })
+    .collect()
+}
 
 impl Database {
     /// The credentials that are set, by provider and name.
@@ -11,22 +36,7 @@ impl Database {
     /// # Errors
     /// When the database fails.
     pub async fn provider_secrets(&self) -> Result<Vec<SealedSecret>, Error> {
-        query(
-            "SELECT provider, name, sealed, set_at FROM provider_secrets WHERE sealed IS NOT NULL \
-             ORDER BY provider, name",
-        )
-        .fetch_all(&mut self.read(Scope::Identity).await?)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(SealedSecret {
-                provider: row.try_get("provider")?,
-                name: row.try_get("name")?,
-                sealed: row.try_get("sealed")?,
-                set_at: rows::time(row, "set_at")?,
-            })
-        })
-        .collect()
+        read(&mut self.read(Scope::Identity).await?).await
     }
 
     /// Sets a credential for every node, or forgets it; false when there was none to forget.

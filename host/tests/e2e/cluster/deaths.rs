@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{Cluster, Role, quick};
 use crate::support::{
-    attempts,
+    all_attempts, attempts,
     crowd::{Doors, Wish, wishes},
     seed::{pause, random},
 };
@@ -61,10 +62,26 @@ async fn five_nodes_that_die_at_any_moment_do_every_job_once() {
         if status != "SUCCEEDED" {
             // Its worker died during each call at a vendor that can be asked; then during one at the
             // vendor that cannot, and nobody may guess what became of that.
+            // Or each time before the call left: that is said, and cost nothing.
             let row = client.job(&job).await;
-            let lost = attempts(&row, "VOICE");
-            let lost = lost.iter().any(|one| one.starts_with("openai UNCONFIRMED"));
-            assert!(status == "UNCONFIRMED" && lost, "{row:#}");
+            match status.as_str() {
+                "FAILED" => {
+                    let all = all_attempts(&row);
+                    let free = |attempt: &&Value| attempt["charge"] == "NOT_CHARGED";
+                    let error = &row["error"];
+                    assert!(
+                        all.len() >= 3 && all.iter().rev().take(3).all(free),
+                        "{row:#}"
+                    );
+                    assert_eq!(error["code"], "PROVIDER_UNAVAILABLE", "{row:#}");
+                    assert_eq!(error["retryable"], true, "{row:#}");
+                }
+                _ => {
+                    let lost = attempts(&row, "VOICE");
+                    let lost = lost.iter().any(|one| one.starts_with("openai UNCONFIRMED"));
+                    assert!(status == "UNCONFIRMED" && lost, "{row:#}");
+                }
+            }
         }
         if let Some(seen) = seen {
             assert_eq!(seen, client.log(&job).await, "what a client saw of {job}");

@@ -452,6 +452,6 @@ mod tests {
             only: vec![Part::Conformance, Part::Fmt],
         };
         assert_eq!(parts(&chosen), [Part::Fmt, Part::Conformance]);
-        assert_eq!(parts(&Options::default()).len(), 9);
+        assert_eq!(parts(&Options::default()).len(), 10);
     }
 }

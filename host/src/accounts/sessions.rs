@@ -338,7 +338,7 @@ impl Sessions {
             let Some(watch) = self.job_tokens.read(token) else {
                 return Ok(None);
             };
-            let owner = self.database.open_account(watch.owner).await?;
+            let owner = self.database.find_present_user(watch.owner).await?;
             return Ok(owner.map(|user| Caller {
                 user,
                 key: None,

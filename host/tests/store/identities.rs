@@ -130,13 +130,17 @@ pub(crate) async fn who_vouches_opens_what_was_shown_and_nothing_else(bench: Ben
         Welcome::Closed
     );
 
-    // Gone: the person is nobody's any more.
+    // Gone: the person is nobody's any more, and what spoke for the account speaks no more.
+    let present = database.find_present_user(user(&welcome)).await;
+    assert!(present.expect("read").is_some());
     assert!(
         database
             .delete_user(user(&welcome), None)
             .await
             .expect("deleted")
     );
+    let present = database.find_present_user(user(&welcome)).await;
+    assert_eq!(present.expect("read"), None);
     let anew = database
         .welcome(newcomer(&subject, "anew@example.com"))
         .await;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Database, Error, acts,
     database::Scope,
-    mails,
+    links, mails,
     query::{Row, query},
     rows,
 };
@@ -100,16 +100,8 @@ impl Database {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn open_account(&self, id: UserId) -> Result<Option<User>, Error> {
-        query(AssertSqlSafe(format!(
-            "SELECT {USER} FROM users WHERE id = $1 AND deleted_at IS NULL"
-        )))
-        .bind(id.uuid())
-        .fetch_optional(&mut self.read(Scope::Identity).await?)
-        .await?
-        .as_ref()
-        .map(user)
-        .transpose()
+    pub async fn find_present_user(&self, id: UserId) -> Result<Option<User>, Error> {
+        links::find(&mut self.read(Scope::Identity).await?, id.uuid()).await
     }
 
     /// Users whose accounts were not deleted, newest first, behind (before) one.

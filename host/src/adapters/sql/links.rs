@@ -192,7 +192,7 @@ impl Database {
     }
 }
 
-async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<User>, Error> {
+pub(super) async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<User>, Error> {
     query(AssertSqlSafe(format!(
         "SELECT {USER} FROM users WHERE id = $1 AND deleted_at IS NULL"
     )))

@@ -94,6 +94,11 @@ impl App {
         } else {
             0
         };
+        let role = settings.server.role;
+        // What takes longest, beside all that follows: it needs nothing of it.
+        let tools = role
+            .works()
+            .then(|| tokio::spawn(find_tools(&settings.media)));
         let database = open_database(&settings).await?;
         let database = database.with_low_credits(low_credits);
         let vault = identity::vault(&settings, &database).await?;
@@ -115,17 +120,9 @@ impl App {
             rates,
             ties,
         } = Nodes::start(&settings, &database, node)?;
-        let role = settings.server.role;
-        let studio = async {
-            Ok(match role.works() {
-                true => Some(open_studio(&settings, data.join("scratch")).await?),
-                false => None,
-            })
-        };
-        let (plugins, blobs, studio) = tokio::try_join!(
+        let (plugins, blobs) = tokio::try_join!(
             load_plugins(&settings, Some(&database), Some(vault.clone()), pace),
             blobs::open(&settings, data.join("media")),
-            studio,
         )?;
         let (runtime, registry, keeper) = plugins;
         let Blobs {
@@ -275,6 +272,10 @@ impl App {
         let sold = till::sold(&settings)?;
         let cashier = cashier(&settings, &database, &sold);
         let payments = payments::Service::new(database.clone(), sold);
+        let studio = match tools {
+            Some(tools) => Some(open_studio(&settings, tools.await??, data.join("scratch")).await?),
+            None => None,
+        };
         let worker = studio.map(|studio| {
             let advance = Advance {
                 database: database.for_worker(),
@@ -646,13 +647,18 @@ pub async fn migrate(settings: &Settings) -> Result<String, OpenError> {
     }
 }
 
-async fn open_studio(settings: &Settings, scratch: PathBuf) -> anyhow::Result<Studio> {
+fn find_tools(
+    settings: &config::Media,
+) -> impl Future<Output = Result<Tools, genvid_media::ffmpeg::Error>> + use<> {
     let given = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
-    let tools = Tools::locate(
-        given(&settings.media.ffmpeg),
-        given(&settings.media.ffprobe),
-    )
-    .await?;
+    Tools::locate(given(&settings.ffmpeg), given(&settings.ffprobe))
+}
+
+async fn open_studio(
+    settings: &Settings,
+    tools: Tools,
+    scratch: PathBuf,
+) -> anyhow::Result<Studio> {
     let options = StudioOptions {
         concurrency: settings.media.studio_concurrency,
         looks: settings.media.studio_looks,

@@ -6,6 +6,8 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use rand::Rng as _;
 use tokio::sync::Semaphore;
 
 use crate::input::Problems;
@@ -93,14 +95,10 @@ impl Hasher {
         let params = Params::new(cost.memory_kib, cost.iterations, cost.parallelism, None);
         let params = params.map_err(|error| failed(&error))?;
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = argon
-            .hash_password(super::random("").as_bytes())
-            .map_err(|error| failed(&error))?
-            .to_string();
         Ok(Self {
             argon,
             turns: Arc::new(Semaphore::new(cost.at_once.max(1))),
-            decoy: decoy.into(),
+            decoy: decoy(&cost).into(),
         })
     }
 
@@ -170,6 +168,22 @@ fn hash(argon: &Argon2<'_>, password: &str) -> Result<String, Error> {
         .map_err(|error| Error::Failed(error.to_string()))
 }
 
+/// A hash with these costs that is drawn, not computed: finding that nothing fits it takes as long as
+/// with any other, and a server that starts need not wait for it.
+fn decoy(cost: &Cost) -> String {
+    let (mut salt, mut hash) = ([0_u8; 16], [0_u8; 32]);
+    rand::rng().fill_bytes(&mut salt);
+    rand::rng().fill_bytes(&mut hash);
+    let Cost {
+        memory_kib,
+        iterations,
+        parallelism,
+        ..
+    } = cost;
+    let [salt, hash] = [&salt[..], &hash[..]].map(|part| STANDARD_NO_PAD.encode(part));
+    format!("$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${hash}")
+}
+
 fn is_outdated(argon: &Argon2<'_>, hash: &str) -> bool {
     let known = PasswordHash::new(hash).ok();
     let params = known.and_then(|hash| Params::try_from(&hash).ok());
@@ -237,6 +251,26 @@ mod tests {
         assert_eq!(grown.fits, Some(0));
         let better = grown.better.expect("hashed anew");
         assert!(better.contains("m=128"), "{better}");
+    }
+
+    /// What is checked where there is no password has to be as much work as what is checked where there
+    /// is one: the same form, costs and lengths.
+    #[test]
+    fn a_decoy_looks_like_a_hash() {
+        let hasher = cheap(64);
+        let real = hash(&hasher.argon, "correct horse").expect("a hash");
+        let [real, decoy] =
+            [&*real, &hasher.decoy].map(|text| PasswordHash::new(text).expect(text));
+        assert_eq!(decoy.algorithm, real.algorithm);
+        assert_eq!(decoy.version, real.version);
+        assert_eq!(
+            (decoy.params.to_string(), decoy.hash.map(|hash| hash.len())),
+            (real.params.to_string(), real.hash.map(|hash| hash.len()))
+        );
+        assert!(!is_outdated(&hasher.argon, &hasher.decoy));
+        let checked = hasher.argon.verify_password(b"correct horse", &decoy);
+        assert_eq!(checked, Err(argon2::password_hash::Error::PasswordInvalid));
+        assert_ne!(hasher.decoy, cheap(64).decoy);
     }
 
     #[test]

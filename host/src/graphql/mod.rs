@@ -47,7 +47,10 @@ mod user;
 mod users;
 mod webhook;
 
-use std::{any::TypeId, sync::Arc};
+use std::{
+    any::TypeId,
+    sync::{Arc, LazyLock},
+};
 
 use async_graphql::{
     Data, MergedObject, MergedSubscription, Pos, SDLExportOptions, SchemaBuilder, ValidationMode,
@@ -158,14 +161,17 @@ type Inner = async_graphql::Schema<Query, Mutation, Subscription>;
 pub struct Schema {
     inner: Inner,
     /// The same, for requests that ask what they cost.
-    measured: Inner,
+    measured: Late,
     rates: Rates,
 }
+
+/// A schema that is built when somebody needs it: building one is a good part of a start.
+type Late = Arc<LazyLock<Inner, Box<dyn FnOnce() -> Inner + Send>>>;
 
 impl Schema {
     fn for_request(&self, request: &Request) -> &Inner {
         match cost::is_asked(request) {
-            true => &self.measured,
+            true => LazyLock::force(&self.measured),
             false => &self.inner,
         }
     }
@@ -232,7 +238,7 @@ pub fn schema(services: Services, limits: Limits) -> Schema {
 fn build(services: Services, limits: Limits, mode: ValidationMode) -> Schema {
     let rates = services.sessions.rates().clone();
     let sightings = family::Sightings::new();
-    let builder = || {
+    let builder = move || {
         let builder = builder()
             .validation_mode(mode)
             .data(services.clone())
@@ -248,7 +254,9 @@ fn build(services: Services, limits: Limits, mode: ValidationMode) -> Schema {
     };
     Schema {
         inner: builder().finish(),
-        measured: builder().extension(cost).finish(),
+        measured: Arc::new(LazyLock::new(Box::new(move || {
+            builder().extension(cost).finish()
+        }))),
         rates,
     }
 }

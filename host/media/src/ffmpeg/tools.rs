@@ -30,12 +30,17 @@ impl Tools {
     /// version 5 or later and have the encoders (libx264, aac) and the subtitle filter (ass)
     /// that films are made with. The error says what to install.
     pub async fn locate(ffmpeg: Option<PathBuf>, ffprobe: Option<PathBuf>) -> Result<Self, Error> {
-        let ffmpeg = find("ffmpeg", ffmpeg).await?;
-        let ffprobe = find("ffprobe", ffprobe).await?;
-        let version = check_version("ffmpeg", &ffmpeg).await?;
-        check_version("ffprobe", &ffprobe).await?;
-        let encoders = ask("ffmpeg", &ffmpeg, &["-encoders"]).await?;
-        let filters = ask("ffmpeg", &ffmpeg, &["-filters"]).await?;
+        let (ffmpeg, ffprobe) = tokio::try_join!(find("ffmpeg", ffmpeg), find("ffprobe", ffprobe))?;
+        // At once: what takes time is that each loads its hundred libraries.
+        let (version, probe, encoders, filters) = tokio::join!(
+            check_version("ffmpeg", &ffmpeg),
+            check_version("ffprobe", &ffprobe),
+            ask("ffmpeg", &ffmpeg, &["-encoders"]),
+            ask("ffmpeg", &ffmpeg, &["-filters"]),
+        );
+        let version = version?;
+        probe?;
+        let (encoders, filters) = (encoders?, filters?);
         for (list, kind, names) in [
             (&encoders, "encoder", ["libx264", "aac"]),
             (&filters, "filter", ["ass", "gblur"]),

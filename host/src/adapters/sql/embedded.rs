@@ -115,6 +115,9 @@ impl Embedded {
         }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            // A file of this machine does not hang up: asking it before each read costs as much
+            // as the read.
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(failed)?;

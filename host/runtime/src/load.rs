@@ -42,6 +42,13 @@ pub(crate) async fn load(shared: &Arc<Shared>, wasm: Vec<u8>) -> Result<Componen
 }
 
 fn prepare(shared: Arc<Shared>, wasm: &[u8]) -> Result<Loaded, LoadError> {
+    let digest = hex::encode(Sha256::digest(wasm));
+    let cached = (shared.cache.as_ref()).and_then(|cache| cache.get(&shared.engine, &digest));
+    if cached.is_none() {
+        // What was compiled was valid: to look again is most of a load's time.
+        let invalid = |error: wasmparser::BinaryReaderError| LoadError::Invalid(error.to_string());
+        Validator::new().validate_all(wasm).map_err(invalid)?;
+    }
     let outline = Outline::read(wasm)?;
     let text = outline.manifest.ok_or(LoadError::NoManifest)?;
     let unknown: Vec<String> = outline
@@ -60,8 +67,10 @@ fn prepare(shared: Arc<Shared>, wasm: &[u8]) -> Result<Loaded, LoadError> {
         return Err(LoadError::Manifest(problems));
     };
 
-    let digest = hex::encode(Sha256::digest(wasm));
-    let code = compile(&shared, wasm, &digest)?;
+    let code = match cached {
+        Some(code) => code,
+        None => compile(&shared, wasm, &digest)?,
+    };
     let pre = shared
         .linker
         .instantiate_pre(&code)
@@ -80,13 +89,6 @@ fn prepare(shared: Arc<Shared>, wasm: &[u8]) -> Result<Loaded, LoadError> {
 }
 
 fn compile(shared: &Shared, wasm: &[u8], digest: &str) -> Result<Code, LoadError> {
-    if let Some(code) = shared
-        .cache
-        .as_ref()
-        .and_then(|cache| cache.get(&shared.engine, digest))
-    {
-        return Ok(code);
-    }
     let code = Code::from_binary(&shared.engine, wasm)
         .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
     if let Some(cache) = &shared.cache {
@@ -105,10 +107,9 @@ struct Outline {
 }
 
 impl Outline {
-    /// Validates all of the component, function bodies included, and notes its outer names.
+    /// Notes the outer names of a component that is valid, function bodies included.
     fn read(wasm: &[u8]) -> Result<Self, LoadError> {
         let invalid = |error: wasmparser::BinaryReaderError| LoadError::Invalid(error.to_string());
-        Validator::new().validate_all(wasm).map_err(invalid)?;
         let mut outline = Self::default();
         // What lies inside nested modules and components is theirs and says nothing here.
         let mut depth = 0_u32;

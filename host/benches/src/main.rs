@@ -2,17 +2,23 @@
 //! with optimisations and runs it; `host/benches/README.md` says what the rows are.
 
 mod bare;
+mod client;
 mod process;
 mod query;
 mod report;
 mod rounds;
 mod sandbox;
+mod server;
 mod start;
+mod vendor;
+mod waiting;
+mod whole;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use rounds::Plan;
+use server::Backend;
 
 /// Measure Genvid beside its baselines.
 #[derive(Debug, Parser)]
@@ -36,6 +42,9 @@ struct Options {
         default_value = "target/test-plugins/test-guest.wasm"
     )]
     guest: PathBuf,
+    /// Where whole jobs keep their rows.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -51,6 +60,12 @@ enum Command {
     /// The baseline of row 15: async-graphql as it comes.
     #[command(hide = true)]
     StockServer {
+        /// Where to listen.
+        port: u16,
+    },
+    /// The vendor of whole jobs.
+    #[command(hide = true)]
+    PlayVendor {
         /// Where to listen.
         port: u16,
     },
@@ -71,6 +86,10 @@ fn main() -> anyhow::Result<ExitCode> {
                 query::stock_server(port).await?;
                 return Ok(ExitCode::SUCCESS);
             }
+            Some(Command::PlayVendor { port }) => {
+                vendor::play(port).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
             None => {}
         }
         let plan = Plan::new(options.smoke);
@@ -87,6 +106,14 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         if wanted(sandbox::LOAD.number, sandbox::LOAD.name) {
             rows.push(sandbox::load(&plan, &options.guest).await?);
+        }
+        for (row, shape) in whole::ROWS {
+            if wanted(row.number, row.name) {
+                rows.push(whole::row(&plan, row, shape, options.backend, &options.guest).await?);
+            }
+        }
+        if wanted(waiting::WAITING.number, waiting::WAITING.name) {
+            rows.push(waiting::waiting(&plan, options.backend, &options.guest).await?);
         }
         if wanted(query::JOB.number, query::JOB.name) {
             rows.push(query::job(&plan, &options.plugins).await?);

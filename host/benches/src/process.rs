@@ -23,6 +23,12 @@ impl Process {
         Ok(Self(command.spawn()?))
     }
 
+    /// The same, with what it says of problems.
+    pub(crate) fn start_heard(command: &mut Command) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(std::io::stderr());
+        Ok(Self(command.spawn()?))
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }

@@ -15,14 +15,11 @@ use async_trait::async_trait;
 use axum::{Router, routing::get, routing::post_service};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 use crate::{
-    process::{Process, free_port, local, own, serve},
+    client::{Connection, find, post},
+    process::{Process, free_port, own, serve},
     rounds::{Measured, Plan, Row, Side, Target, cpu_of, measure},
 };
 
@@ -86,61 +83,6 @@ pub(crate) async fn stock_server(port: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection that stays open.
-struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Connection {
-    async fn open(port: u16) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(local(port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: Vec::with_capacity(4_096),
-        })
-    }
-
-    /// Sends a request and reads its answer's body, as far as HTTP/1.1 servers say its length.
-    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<&[u8]> {
-        self.stream.write_all(request).await?;
-        self.buffer.clear();
-        loop {
-            let read = self.stream.read_buf(&mut self.buffer).await?;
-            anyhow::ensure!(read > 0, "the server hangs up");
-            let Some(end) = find(&self.buffer, b"\r\n\r\n") else {
-                continue;
-            };
-            let head = std::str::from_utf8(&self.buffer[..end])?.to_ascii_lowercase();
-            let length = head.split("content-length: ").nth(1);
-            let length = length.and_then(|rest| rest.split("\r\n").next());
-            let length: usize = length.context("no length")?.trim().parse()?;
-            if self.buffer.len() >= end + 4 + length {
-                anyhow::ensure!(head.starts_with("http/1.1 200"), "it answers {head}");
-                return Ok(&self.buffer[end + 4..end + 4 + length]);
-            }
-        }
-    }
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|part| part == wanted)
-}
-
-fn request(body: &Value, token: Option<&str>) -> Vec<u8> {
-    let body = body.to_string();
-    let signed = token.map_or_else(String::new, |token| {
-        format!("authorization: Bearer {token}\r\n")
-    });
-    format!(
-        "POST /graphql HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
-         accept: application/json\r\n{signed}content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
 /// A server, and the question that it is asked.
 struct Asked {
     process: Process,
@@ -187,7 +129,7 @@ fn stock() -> anyhow::Result<Asked> {
     Ok(Asked {
         process,
         port,
-        request: request(&body, None).into(),
+        request: post("/graphql", &body, None).into(),
         _data: None,
     })
 }
@@ -202,7 +144,7 @@ async fn genvid(plugins: &Path) -> anyhow::Result<Asked> {
     let mut connection = Connection::open(port).await?;
     let mut ask = async |query: &str, variables: Value, token: Option<&str>| {
         let body = json!({"query": query, "variables": variables});
-        let answer = connection.ask(&request(&body, token)).await?;
+        let answer = connection.ask(&post("/graphql", &body, token)).await?;
         let answer: Value = serde_json::from_slice(answer)?;
         anyhow::ensure!(answer.get("errors").is_none(), "{answer}");
         anyhow::Ok(answer["data"].clone())
@@ -234,7 +176,7 @@ async fn genvid(plugins: &Path) -> anyhow::Result<Asked> {
     Ok(Asked {
         process,
         port,
-        request: request(&body, Some(&token)).into(),
+        request: post("/graphql", &body, Some(&token)).into(),
         _data: Some(data),
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::rounds::{Figure, Measured, Target};
+use crate::rounds::{Amount, Figure, Measured, Target};
 
 pub(crate) fn print(rows: &[Measured], as_json: bool) -> anyhow::Result<()> {
     if as_json {
@@ -27,29 +27,37 @@ pub(crate) fn print(rows: &[Measured], as_json: bool) -> anyhow::Result<()> {
             one.row.number,
             one.row.name,
             one.row.unit,
-            words(one.subject.wall),
+            amount(one.subject.amount),
             one.subject.cpu.map_or_else(|| "-".to_owned(), words),
             one.row.baseline,
-            words(one.baseline.wall),
+            amount(one.baseline.amount),
             one.times,
             target(one.row.target),
             if one.is_reached() { "yes" } else { "no" },
         );
+    }
+    println!();
+    for one in rows {
+        for note in &one.notes {
+            println!("{}, {}: {note}.", one.row.number, one.row.name);
+        }
     }
     Ok(())
 }
 
 fn row(one: &Measured) -> Value {
     let figure = |figure: Figure| {
-        json!({
-            "wallNs": figure.wall.as_nanos(), "cpuNs": figure.cpu.map(|cpu| cpu.as_nanos()),
-        })
+        let cpu = figure.cpu.map(|cpu| cpu.as_nanos());
+        match figure.amount {
+            Amount::Time(time) => json!({ "wallNs": time.as_nanos(), "cpuNs": cpu }),
+            Amount::Bytes(bytes) => json!({ "bytes": bytes, "cpuNs": cpu }),
+        }
     };
     json!({
         "number": one.row.number, "name": one.row.name, "unit": one.row.unit,
         "subject": figure(one.subject), "baseline": figure(one.baseline),
         "baselineName": one.row.baseline, "ratio": one.times,
-        "target": target(one.row.target), "reached": one.is_reached(),
+        "target": target(one.row.target), "reached": one.is_reached(), "notes": one.notes,
     })
 }
 
@@ -57,6 +65,16 @@ fn target(target: Target) -> String {
     match target {
         Target::Times(most) => format!("at most {most}x"),
         Target::Within(most) => format!("under {}", words(most)),
+        Target::Beyond(most) => format!("at most {} more", words(most)),
+        Target::Bytes(most) => format!("at most {}", amount(Amount::Bytes(most))),
+    }
+}
+
+fn amount(amount: Amount) -> String {
+    match amount {
+        Amount::Time(time) => words(time),
+        Amount::Bytes(bytes @ ..1e6) => format!("{:.2} KiB", bytes / 1_024.0),
+        Amount::Bytes(bytes) => format!("{:.1} MiB", bytes / 1_048_576.0),
     }
 }
 

@@ -28,6 +28,10 @@ pub(crate) enum Target {
     Times(f64),
     /// Time of a unit, at most this long.
     Within(Duration),
+    /// Time of a unit, at most the baseline's and so much.
+    Beyond(Duration),
+    /// Memory of a unit, at most so many bytes.
+    Bytes(f64),
 }
 
 /// How much is done.
@@ -52,7 +56,7 @@ impl Plan {
         }
     }
 
-    fn units(&self, wanted: u64) -> u64 {
+    pub(crate) fn units(&self, wanted: u64) -> u64 {
         (wanted * self.share / 1_000).max(1)
     }
 }
@@ -65,12 +69,42 @@ pub(crate) trait Side: Send {
 
     /// What whoever does the work has computed so far; nothing where that cannot be said.
     fn cpu(&self) -> Option<Duration>;
+
+    /// How much of a unit's time is others' own, and left out.
+    fn outside(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// How much a unit takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Amount {
+    /// On the wall.
+    Time(Duration),
+    /// Of memory.
+    Bytes(f64),
+}
+
+impl Amount {
+    fn time(self) -> Option<Duration> {
+        match self {
+            Self::Time(time) => Some(time),
+            Self::Bytes(_) => None,
+        }
+    }
+
+    fn bytes(self) -> Option<f64> {
+        match self {
+            Self::Time(_) => None,
+            Self::Bytes(bytes) => Some(bytes),
+        }
+    }
 }
 
 /// What a unit takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figure {
-    pub(crate) wall: Duration,
+    pub(crate) amount: Amount,
     /// Of all threads of this process. Nothing where others do the work.
     pub(crate) cpu: Option<Duration>,
 }
@@ -83,13 +117,20 @@ pub(crate) struct Measured {
     pub(crate) subject: Figure,
     /// The middle of the rounds' ratios.
     pub(crate) times: f64,
+    /// What else was seen.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Measured {
     pub(crate) fn is_reached(&self) -> bool {
+        let (own, base) = (self.subject.amount, self.baseline.amount);
         match self.row.target {
             Target::Times(most) => self.times <= most,
-            Target::Within(most) => self.subject.wall <= most,
+            Target::Within(most) => own.time().is_some_and(|own| own <= most),
+            Target::Beyond(most) => {
+                (own.time().zip(base.time())).is_some_and(|(own, base)| own <= base + most)
+            }
+            Target::Bytes(most) => own.bytes().is_some_and(|own| own <= most),
         }
     }
 }
@@ -125,6 +166,7 @@ pub(crate) async fn measure(
         baseline: figure(&first, units),
         subject: figure(&second, units),
         times: middle(ratios.into_iter()),
+        notes: Vec::new(),
     })
 }
 
@@ -132,23 +174,28 @@ pub(crate) async fn measure(
 async fn timed(side: &mut dyn Side, units: u64) -> anyhow::Result<Round> {
     let (began, before) = (Instant::now(), side.cpu());
     side.run(units).await?;
-    let wall = began.elapsed();
+    let outside = side.outside().mul_f64(units_as_f64(units));
+    let wall = began.elapsed().saturating_sub(outside);
     let cpu = side.cpu().zip(before);
     Ok((wall, cpu.map(|(now, before)| now.saturating_sub(before))))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn units_as_f64(units: u64) -> f64 {
+    units as f64
 }
 
 /// Time on the wall and computed of a round.
 type Round = (Duration, Option<Duration>);
 
 fn figure(rounds: &[Round], units: u64) -> Figure {
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let each = |all: f64| Duration::from_secs_f64(all / units as f64);
+    let each = |all: f64| Duration::from_secs_f64(all / units_as_f64(units));
     let wall = middle(rounds.iter().map(|(wall, _)| wall.as_secs_f64()));
     let cpu: Option<Vec<f64>> = (rounds.iter())
         .map(|(_, cpu)| cpu.map(|cpu| cpu.as_secs_f64()))
         .collect();
     Figure {
-        wall: each(wall),
+        amount: Amount::Time(each(wall)),
         cpu: cpu.map(|all| each(middle(all.into_iter()))),
     }
 }

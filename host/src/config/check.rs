@@ -336,10 +336,7 @@ impl Checker<'_> {
                         format!("must be {wanted}, not {}", kind(value)),
                     );
                 } else if key == "concurrency" {
-                    if !value
-                        .to_u128()
-                        .is_some_and(|number| (1..=10_000).contains(&number))
-                    {
+                    if !whole(value).is_some_and(|number| (1..=10_000).contains(&number)) {
                         self.add(&place, value, "must be 1 to 10000");
                     }
                 } else if key == "reroute" {
@@ -626,6 +623,17 @@ mod tests {
             "[database]\nurl = 'postgres://localhost/a'\n[redis]\nurl = 'http://:hush@here'";
         let problems = with(secret).expect_err("refused");
         assert!(!problems.to_string().contains("hush"), "{problems}");
+    }
+
+    #[test]
+    fn places_at_a_provider_may_stand_in_a_file() {
+        let places = |number: i64| with(&format!("[providers.heygen]\nconcurrency = {number}"));
+        let settings = places(25).expect("good");
+        assert_eq!(settings.providers["heygen"].concurrency, Some(25));
+        for number in [-1, 0, 10_001] {
+            let problems = places(number).expect_err("refused").0;
+            assert_eq!(problems[0].message, "must be 1 to 10000", "{problems:?}");
+        }
     }
 
     #[test]

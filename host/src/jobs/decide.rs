@@ -326,6 +326,14 @@ pub fn backoff(base: Duration, tries: i64, vendor: Option<Duration>, jitter: f64
     wait.max(vendor.unwrap_or_default().min(Duration::from_secs(3_600)))
 }
 
+/// Looks at a task that may follow each other as closely as the vendor says.
+const CLOSE_LOOKS: u32 = 100;
+/// The shortest wait between two of those. What ends within a second costs few of them; what
+/// does not is in no such hurry, and a plugin that says "at once" for ever costs little.
+const CLOSE: Duration = Duration::from_millis(10);
+/// The shortest wait after them.
+const APART: Duration = Duration::from_millis(100);
+
 /// When to ask for a task again: from the manifest's first interval, wider by half at each
 /// poll, up to its limit. A vendor's own word goes first.
 #[must_use]
@@ -337,8 +345,9 @@ pub fn poll_interval(
 ) -> Duration {
     let widened = f64::from(first_ms) * 1.5_f64.powi(i32::try_from(polls.min(30)).unwrap_or(30));
     let own = Duration::from_secs_f64(widened.min(f64::from(most_ms.max(first_ms))) / 1_000.0);
-    vendor.map_or(own, |said| {
-        said.clamp(Duration::from_millis(100), Duration::from_secs(600))
+    let least = if polls < CLOSE_LOOKS { CLOSE } else { APART };
+    vendor.map_or(own.max(least), |said| {
+        said.clamp(least, Duration::from_secs(600))
     })
 }
 
@@ -563,9 +572,11 @@ mod tests {
         assert_eq!(seconds(1, Some(Duration::from_secs(30))), 30);
         assert_eq!(poll_interval(1_000, 3_000, 0, None), Duration::from_secs(1));
         assert_eq!(poll_interval(1_000, 3_000, 9, None), Duration::from_secs(3));
-        assert_eq!(
-            poll_interval(1_000, 3_000, 9, Some(Duration::from_millis(1))),
-            Duration::from_millis(100)
-        );
+        // As closely as the vendor says, within bounds; a task that takes long is in no hurry.
+        let at_once = |polls| poll_interval(1_000, 3_000, polls, Some(Duration::ZERO));
+        assert_eq!(at_once(99), Duration::from_millis(10));
+        assert_eq!(at_once(100), Duration::from_millis(100));
+        assert_eq!(poll_interval(10, 10, 0, None), Duration::from_millis(10));
+        assert_eq!(poll_interval(10, 10, 100, None), Duration::from_millis(100));
     }
 }

@@ -536,9 +536,10 @@ impl Worker {
             }
             match &held.watch {
                 Some(watch) => {
-                    // Films come as links. Voices are saved by the plugin itself while it is
-                    // asked, into the files of one job: those are asked for one by one.
-                    let together = held.step.kind == StepKind::Video;
+                    // Films come as links and scripts as texts. Voices are saved by the plugin
+                    // itself while it is asked, into the files of one job: those are asked for
+                    // one by one.
+                    let together = held.step.kind != StepKind::Voice;
                     asked
                         .entry((
                             Arc::clone(&watch.provider),

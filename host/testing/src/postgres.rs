@@ -33,6 +33,8 @@ pub struct Postgres {
     port: u16,
     folder: Option<TempDir>,
     account: Option<Account>,
+    /// Each commit is flushed.
+    durable: bool,
 }
 
 /// An empty database of a server.
@@ -54,6 +56,19 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed or does not start.
     pub fn start() -> Result<Self, ServerError> {
+        Self::start_with(false)
+    }
+
+    /// The same with PostgreSQL's own settings: what is committed is on the disk. For
+    /// measurements.
+    ///
+    /// # Errors
+    /// As for [`Postgres::start`].
+    pub fn start_durable() -> Result<Self, ServerError> {
+        Self::start_with(true)
+    }
+
+    fn start_with(durable: bool) -> Result<Self, ServerError> {
         let programs = programs().ok_or(ServerError::Missing {
             program: "PostgreSQL",
             by_hand: BY_HAND,
@@ -81,6 +96,7 @@ impl Postgres {
             port: 0,
             folder: Some(folder),
             account,
+            durable,
         };
         postgres.launch()?;
         for role in [
@@ -108,6 +124,7 @@ impl Postgres {
             port,
             folder: None,
             account: None,
+            durable: false,
         })
     }
 
@@ -214,14 +231,19 @@ impl Postgres {
             "-k".to_owned(),
             folder.display().to_string(),
         ];
-        for setting in [
-            "listen_addresses=127.0.0.1",
+        let without_durability = [
             "fsync=off",
             "synchronous_commit=off",
             "full_page_writes=off",
+        ];
+        for setting in [
+            "listen_addresses=127.0.0.1",
             "max_connections=300",
             "shared_buffers=64MB",
-        ] {
+        ]
+        .into_iter()
+        .chain(without_durability.into_iter().filter(|_| !self.durable))
+        {
             arguments.extend(["-c".to_owned(), setting.to_owned()]);
         }
         let server = Server::start(

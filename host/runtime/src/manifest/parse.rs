@@ -115,7 +115,7 @@ fn read(root: &Reader<'_>) -> Manifest {
 
 fn tasks(table: Reader<'_>) -> Tasks {
     let tasks = Tasks {
-        poll_after_ms: table.u32("poll_after_ms", 100, 600_000),
+        poll_after_ms: table.u32("poll_after_ms", 10, 600_000),
         poll_max_ms: table.u32("poll_max_ms", 100, 3_600_000),
         batch: table.u32_or("batch", 1, 1, 500),
         cancel: table.flag("cancel"),
@@ -151,7 +151,7 @@ fn limits(table: Reader<'_>) -> Limits {
             "requests_per_second",
             default.requests_per_second,
             1,
-            1_000,
+            10_000,
         ),
         call_timeout_ms: table.u32_or("call_timeout_ms", default.call_timeout_ms, 1_000, 600_000),
         response_kib: table.u32_or("response_kib", default.response_kib, 1, 8_192),

@@ -426,7 +426,7 @@ async fn a_trap_after_a_request_leaves_the_facts() {
 async fn requests_per_second_are_spread() {
     let vendor = serve(Router::new().fallback(any(echo))).await;
     let text = String::from_utf8(guest_manifest()).expect("text");
-    let slow = text.replace("requests_per_second = 1_000", "requests_per_second = 10");
+    let slow = text.replace("requests_per_second = 10_000", "requests_per_second = 10");
     let runtime = crate::support::runtime(genvid_runtime::Options::default());
     let wasm = crate::loading::with_manifest(&slow);
     let component = runtime.load(wasm).await.expect("the guest loads");
@@ -471,7 +471,7 @@ impl genvid_runtime::Pace for Fixed {
 async fn paced(pass: genvid_runtime::Pass) -> (Duration, usize) {
     let vendor = serve(Router::new().fallback(any(echo))).await;
     let text = String::from_utf8(guest_manifest()).expect("text");
-    let slow = text.replace("requests_per_second = 1_000", "requests_per_second = 10");
+    let slow = text.replace("requests_per_second = 10_000", "requests_per_second = 10");
     let pace = std::sync::Arc::new(Fixed(pass, std::sync::Mutex::default()));
     let runtime = crate::support::runtime(genvid_runtime::Options {
         pace: Some(pace.clone()),

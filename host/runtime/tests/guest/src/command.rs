@@ -5,7 +5,10 @@ use std::hint::black_box;
 use genvid_sdk::prelude::*;
 use serde::Deserialize;
 
-use crate::wire::{Exchange, run};
+use crate::{
+    wire::{Exchange, run},
+    work::Work,
+};
 
 /// One command.
 #[derive(Debug, Deserialize)]
@@ -42,6 +45,8 @@ pub(crate) enum Command {
     Fail { bytes: usize },
     /// Answers with metadata that is no JSON.
     BadMetadata,
+    /// Has the vendor do something.
+    Work(Work),
 }
 
 /// Ends the instance as a bug would.
@@ -108,6 +113,7 @@ impl Command {
                 deltas.iter().for_each(report::text);
                 Submission::Accepted("told".to_owned())
             }
+            Self::Work(work) => work.submit(context)?,
             Self::Fail { bytes } => {
                 return Err(Error::new(
                     ErrorKind::RateLimited(Some(u64::MAX)),

@@ -1,11 +1,13 @@
 //! A guest that does what its test asks for, good or bad.
 //!
 //! `script.submit` reads a command out of the request's `options` and answers what came of it
-//! as the text of a result. The other exports answer something plain, and trap when the
+//! as the text of a result; one command has a vendor do something that takes time and ends, as
+//! the plugins of real vendors do. The other exports answer something plain, and trap when the
 //! settings say so.
 
 mod command;
 mod wire;
+mod work;
 
 use genvid_sdk::prelude::*;
 
@@ -65,6 +67,9 @@ impl Voice for TestGuest {
 impl Tasks for TestGuest {
     fn poll(tasks: &[tasks::Task]) -> Vec<Result<Status>> {
         tasks.iter().for_each(|task| obey(&task.context));
+        if tasks.iter().all(|task| work::is_one(&task.id)) {
+            return work::look(tasks);
+        }
         if tasks.iter().any(|task| task.id == "one-too-few") {
             return Vec::new();
         }

@@ -19,8 +19,11 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        Message, Utf8Bytes, client::IntoClientRequest as _, http::HeaderValue,
+        protocol::WebSocketConfig,
+    },
 };
 
 use crate::process::local;
@@ -113,7 +116,9 @@ impl Subscription {
         let mut request = format!("ws://127.0.0.1:{port}/graphql").into_client_request()?;
         let protocol = HeaderValue::from_static("graphql-transport-ws");
         (request.headers_mut()).insert("sec-websocket-protocol", protocol);
-        let (socket, _) = connect_async(request).await?;
+        // A thousand of them are opened.
+        let small = WebSocketConfig::default().read_buffer_size(4_096);
+        let (socket, _) = connect_async_with_config(request, Some(small), true).await?;
         let mut subscription = Self { socket };
         let payload = json!({"authorization": format!("Bearer {token}")});
         let hello = json!({"type": "connection_init", "payload": payload});
@@ -130,11 +135,11 @@ impl Subscription {
     }
 
     /// The next message as it comes.
-    pub(crate) async fn hear(&mut self) -> anyhow::Result<String> {
+    pub(crate) async fn hear(&mut self) -> anyhow::Result<Utf8Bytes> {
         loop {
             let message = self.socket.next().await.context("the socket is closed")??;
             match message {
-                Message::Text(text) => return Ok(text.as_str().to_owned()),
+                Message::Text(text) => return Ok(text),
                 Message::Close(why) => anyhow::bail!("the socket is closed: {why:?}"),
                 _ => {}
             }
@@ -167,7 +172,7 @@ impl Watcher {
         let (known, count) = (Arc::clone(&ends), Arc::clone(&events));
         let task = tokio::spawn(async move {
             loop {
-                let said: Value = serde_json::from_str(&subscription.hear().await?)?;
+                let said: Value = serde_json::from_str(subscription.hear().await?.as_str())?;
                 anyhow::ensure!(said["type"] == "next", "{said}");
                 count.fetch_add(1, Ordering::Relaxed);
                 let event = &said["payload"]["data"]["myJobEvents"];

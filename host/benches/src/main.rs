@@ -3,6 +3,7 @@
 
 mod bare;
 mod client;
+mod crowd;
 mod process;
 mod query;
 mod report;
@@ -63,6 +64,12 @@ enum Command {
         /// Where to listen.
         port: u16,
     },
+    /// The baseline of rows 11 and 13: sockets that get frames and nothing else.
+    #[command(hide = true)]
+    BareSockets {
+        /// Where to listen.
+        port: u16,
+    },
     /// The vendor of whole jobs.
     #[command(hide = true)]
     PlayVendor {
@@ -86,6 +93,10 @@ fn main() -> anyhow::Result<ExitCode> {
                 query::stock_server(port).await?;
                 return Ok(ExitCode::SUCCESS);
             }
+            Some(Command::BareSockets { port }) => {
+                crowd::bare_sockets(port).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
             Some(Command::PlayVendor { port }) => {
                 vendor::play(port).await?;
                 return Ok(ExitCode::SUCCESS);
@@ -97,8 +108,9 @@ fn main() -> anyhow::Result<ExitCode> {
         let wanted = |number: u32, name: &str| {
             let names = &options.names;
             names.is_empty()
-                || names.iter().any(|wanted| {
-                    wanted.parse() == Ok(number) || name.contains(&wanted.to_lowercase())
+                || names.iter().any(|wanted| match wanted.parse::<u32>() {
+                    Ok(wanted) => wanted == number,
+                    Err(_) => name.contains(&wanted.to_lowercase()),
                 })
         };
         if wanted(sandbox::CALL.number, sandbox::CALL.name) {
@@ -114,6 +126,12 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         if wanted(waiting::WAITING.number, waiting::WAITING.name) {
             rows.push(waiting::waiting(&plan, options.backend, &options.guest).await?);
+        }
+        if wanted(crowd::BURST.number, crowd::BURST.name) {
+            rows.push(crowd::burst_row(&plan, options.backend, &options.guest).await?);
+        }
+        if wanted(crowd::MEMORY.number, crowd::MEMORY.name) {
+            rows.push(crowd::memory_row(&plan, options.backend, &options.guest).await?);
         }
         if wanted(query::JOB.number, query::JOB.name) {
             rows.push(query::job(&plan, &options.plugins).await?);

@@ -35,7 +35,7 @@ const WRITE: &str = "mutation($input: GenerateScriptInput!) { generateScript(inp
 pub(crate) struct Server {
     process: Process,
     pub(crate) port: u16,
-    pub(crate) vendor: Arc<Vendor>,
+    _vendor: Arc<Vendor>,
     /// Of the server, as long as it runs.
     _data: TempDir,
     _postgres: Option<Postgres>,
@@ -98,7 +98,7 @@ impl Server {
         let server = Self {
             process,
             port,
-            vendor,
+            _vendor: vendor,
             _data: data,
             _postgres: postgres,
         };

@@ -126,8 +126,13 @@ impl<'a> Materials<'a> {
     /// From a job's steps.
     #[must_use]
     pub fn of(steps: &'a [Step]) -> Self {
+        Self::made(steps.iter().filter_map(|step| step.output.as_ref()))
+    }
+
+    /// What steps made, in their order.
+    pub fn made(outputs: impl Iterator<Item = &'a StepOutput>) -> Self {
         let mut materials = Self::default();
-        for output in steps.iter().filter_map(|step| step.output.as_ref()) {
+        for output in outputs {
             match output {
                 StepOutput::Script { script } => materials.script = Some(script),
                 StepOutput::Voice { audio, words } => {

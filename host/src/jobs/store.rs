@@ -142,6 +142,8 @@ pub struct Change {
     pub attempt: Option<Attempt>,
     /// The step that becomes due.
     pub next: Option<Step>,
+    /// The step after it, which nobody holds and which is done with it.
+    pub done: Option<Step>,
     /// The job as it is afterwards.
     pub job: Option<JobChange>,
     /// What to append to the log.

@@ -257,6 +257,13 @@ impl<W: Send + 'static> Gate<W> {
         (self.shared.go)(waiter, self.slot(step));
     }
 
+    /// Whether this node itself sees a slot for whoever comes now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.taken < state.limit
+    }
+
     /// A slot for work that is at the vendor already, whatever the limit says.
     #[must_use]
     pub fn occupy(&self, step: StepId) -> Slot {

@@ -407,13 +407,18 @@ impl Worker {
     fn place(&mut self, next: Next) {
         match next {
             Next::At(at, held) => self.wait(at, held),
-            Next::Slot(provider, held) => {
+            Next::Slot(provider, mut held) => {
                 if !self.gates.contains_key(&provider) {
                     // It was installed in this instant.
                     self.fit_gates();
                 }
                 match self.gates.get(&provider) {
-                    Some(gate) => gate.enter(held.owner, held.weight, held.step.id, held),
+                    Some(gate) => {
+                        if !gate.has_room() {
+                            held.forget();
+                        }
+                        gate.enter(held.owner, held.weight, held.step.id, held);
+                    }
                     // It went again; the next turn looks for another one.
                     None => self.lanes.push(held),
                 }

@@ -182,6 +182,7 @@ impl Writer {
                 keep_lease: true,
                 attempt: None,
                 next: None,
+                done: None,
                 job: None,
                 events,
                 media: Vec::new(),

@@ -326,6 +326,7 @@ impl Bench {
             keep_lease: false,
             attempt: None,
             next: None,
+            done: None,
             job: None,
             events: Vec::new(),
             media: Vec::new(),

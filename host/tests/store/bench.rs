@@ -295,6 +295,7 @@ pub(crate) fn change(claimed: &Claimed) -> Change {
         keep_lease: true,
         attempt: None,
         next: None,
+        done: None,
         job: None,
         events: Vec::new(),
         media: Vec::new(),

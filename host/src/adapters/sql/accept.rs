@@ -85,9 +85,7 @@ impl Database {
                 if let Some(place) = &new.place {
                     batches::note_job(connection, place, new.job.id).await?;
                 }
-                for step in &new.steps {
-                    insert_step(connection, new.job.owner, step).await?;
-                }
+                insert_steps(connection, new.job.owner, &new.steps).await?;
                 let job = &new.job;
                 if project_is_deleted {
                     removals::discard_job(connection, job.id).await?;
@@ -155,23 +153,47 @@ async fn first_answer(
     .transpose()
 }
 
-async fn insert_step(connection: &mut Connection, owner: UserId, step: &Step) -> Result<(), Error> {
+/// The plan of a job, which has a handful of steps.
+async fn insert_steps(
+    connection: &mut Connection,
+    owner: UserId,
+    steps: &[Step],
+) -> Result<(), Error> {
     let Dialect {
         now, millisecond, ..
     } = connection.dialect();
-    query(AssertSqlSafe(format!(
+    let rows: Vec<String> = (0..steps.len())
+        .map(|row| {
+            let at = |column| row * 8 + column;
+            format!(
+                "(${}, ${}, ${}, ${}, ${}, {now} + ${} * {millisecond}, ${}, ${})",
+                at(1),
+                at(2),
+                at(3),
+                at(4),
+                at(5),
+                at(6),
+                at(7),
+                at(8),
+            )
+        })
+        .collect();
+    let mut query = query(AssertSqlSafe(format!(
         "INSERT INTO steps (id, job_id, position, kind, status, due_at, quote, owner_id) \
-         VALUES ($1, $2, $3, $4, $5, {now} + $6 * {millisecond}, $7, $8)"
-    )))
-    .bind(step.id.uuid())
-    .bind(step.job.uuid())
-    .bind(step.position)
-    .bind(step.kind.as_str())
-    .bind(step.status.as_str())
-    .bind(step.due_at.map(wait))
-    .bind(step.quote.as_ref().map(to_json).transpose()?)
-    .bind(owner.uuid())
-    .execute(connection)
-    .await?;
+         VALUES {}",
+        rows.join(", ")
+    )));
+    for step in steps {
+        query = query
+            .bind(step.id.uuid())
+            .bind(step.job.uuid())
+            .bind(step.position)
+            .bind(step.kind.as_str())
+            .bind(step.status.as_str())
+            .bind(step.due_at.map(wait))
+            .bind(step.quote.as_ref().map(to_json).transpose()?)
+            .bind(owner.uuid());
+    }
+    query.execute(connection).await?;
     Ok(())
 }

@@ -316,6 +316,7 @@ async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, E
         keep_lease,
         attempt,
         next,
+        done,
         job,
         events,
         media,
@@ -337,6 +338,9 @@ async fn apply(connection: &mut Connection, change: Change) -> Result<Applied, E
     let mut next_fence = None;
     if let Some(next) = next {
         next_fence = start_next(connection, &fence, &next, keep_lease).await?;
+    }
+    if let Some(done) = done {
+        end_too(connection, &done).await?;
     }
     for (owner, role, file) in media {
         insert_media(connection, step.job, owner, role, &file, at).await?;
@@ -488,6 +492,22 @@ async fn start_next(
         node: fence.node,
         epoch: row.try_get("lease_epoch")?,
     }))
+}
+
+/// Ends a step that waits for the one before it, whose job is locked.
+async fn end_too(connection: &mut Connection, done: &Step) -> Result<(), Error> {
+    query(
+        "UPDATE steps SET status = $2, output = $3, started_at = $4, completed_at = $5, \
+         due_at = NULL WHERE id = $1 AND status = 'PENDING'",
+    )
+    .bind(done.id.uuid())
+    .bind(done.status.as_str())
+    .bind(done.output.as_ref().map(to_json).transpose()?)
+    .bind(done.started_at)
+    .bind(done.completed_at)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn insert_media(

@@ -283,22 +283,28 @@ pub(super) async fn book(
     ];
     // The installation's account is everybody's: it is locked last, and for a moment only.
     halves.sort_by_key(|(account, _)| account.owner().is_none());
-    for (account, change) in halves {
-        enter(connection, id, account, change).await?;
-    }
+    let [(first, its), (last, other)] = halves;
+    let entries = [
+        enter(connection, first, its).await?,
+        enter(connection, last, other).await?,
+    ];
+    insert(connection, id, &entries).await?;
     if let (Account::Available(owner), None) = (transfer.to, transfer.job) {
         mails::refill(connection, owner).await?;
     }
     Ok(Some(id))
 }
 
-/// One half of a transfer.
-async fn enter(
-    connection: &mut Connection,
-    id: TransferId,
+/// One half of a transfer, as its account has it.
+struct Entry {
     account: Account,
+    seq: i64,
     change: i64,
-) -> Result<(), Error> {
+    balance: i64,
+}
+
+/// Moves an account by one half of a transfer.
+async fn enter(connection: &mut Connection, account: Account, change: i64) -> Result<Entry, Error> {
     let name = account.name();
     let row = query(
         "UPDATE credit_accounts SET balance = balance + $2, last_seq = last_seq + 1 \
@@ -311,18 +317,34 @@ async fn enter(
     let Some(row) = row else {
         return Err(short(connection, &name, change).await?);
     };
-    query(
+    Ok(Entry {
+        account,
+        seq: row.try_get("last_seq")?,
+        change,
+        balance: row.try_get("balance")?,
+    })
+}
+
+/// Writes both halves down.
+async fn insert(
+    connection: &mut Connection,
+    id: TransferId,
+    entries: &[Entry; 2],
+) -> Result<(), Error> {
+    let mut query = query(
         "INSERT INTO credit_entries (account, seq, transfer_id, owner_id, amount, balance_after) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(name)
-    .bind(row.try_get::<i64>("last_seq")?)
-    .bind(id.uuid())
-    .bind(account.owner().map(UserId::uuid))
-    .bind(change)
-    .bind(row.try_get::<i64>("balance")?)
-    .execute(connection)
-    .await?;
+         VALUES ($1, $2, $3, $4, $5, $6), ($7, $8, $9, $10, $11, $12)",
+    );
+    for entry in entries {
+        query = query
+            .bind(entry.account.name())
+            .bind(entry.seq)
+            .bind(id.uuid())
+            .bind(entry.account.owner().map(UserId::uuid))
+            .bind(entry.change)
+            .bind(entry.balance);
+    }
+    query.execute(connection).await?;
     Ok(())
 }
 

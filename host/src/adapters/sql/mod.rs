@@ -31,6 +31,7 @@ mod projects;
 mod provider_secrets;
 mod query;
 mod quotes;
+mod readers;
 mod reconciling;
 mod removals;
 mod reuse;

@@ -2,12 +2,13 @@
 
 use sqlx::{
     ColumnIndex, Decode, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection, Transaction,
-    Type, pool::PoolConnection, postgres::PgRow, sqlite::SqliteRow,
+    Type, postgres::PgRow, sqlite::SqliteRow,
 };
 use sqlx::{SqlSafeStr, SqlStr};
 
 use super::{
     dialect::{Dialect, POSTGRES, SQLITE},
+    readers::Reader,
     values::{Bind, Value},
 };
 
@@ -16,7 +17,7 @@ pub(super) enum Connection {
     /// The one that writes to the embedded database, within the writer's transaction.
     Writer(SqliteConnection),
     /// One that reads from the embedded database.
-    Reader(PoolConnection<Sqlite>),
+    Reader(Reader),
     /// A transaction of the server. Dropped without a commit, it is rolled back.
     Postgres(Transaction<'static, Postgres>),
 }
@@ -36,11 +37,18 @@ impl Connection {
         }
     }
 
-    fn raw(&mut self) -> Raw<'_> {
-        match self {
+    /// The connection for one statement; `done` is said when that went through.
+    fn raw(&mut self) -> Result<Raw<'_>, sqlx::Error> {
+        Ok(match self {
             Self::Writer(connection) => Raw::Sqlite(connection),
-            Self::Reader(connection) => Raw::Sqlite(connection),
+            Self::Reader(reader) => Raw::Sqlite(reader.begin().ok_or(sqlx::Error::PoolClosed)?),
             Self::Postgres(transaction) => Raw::Postgres(transaction),
+        })
+    }
+
+    fn done(&mut self) {
+        if let Self::Reader(reader) = self {
+            reader.is_whole();
         }
     }
 }
@@ -73,13 +81,14 @@ impl Done {
 /// Runs a statement by a method of the library, whichever database it is.
 macro_rules! run {
     ($query:ident . $method:ident($connection:ident), $done:pat => $sqlite:expr, $postgres:expr) => {
-        match $connection.raw() {
-            Raw::Sqlite(connection) => {
-                let $done = $query.for_sqlite().$method(connection).await?;
+        match $connection.raw()? {
+            Raw::Sqlite(raw) => {
+                let $done = $query.for_sqlite().$method(raw).await?;
+                $connection.done();
                 Ok($sqlite)
             }
-            Raw::Postgres(connection) => {
-                let $done = $query.for_postgres().$method(connection).await?;
+            Raw::Postgres(raw) => {
+                let $done = $query.for_postgres().$method(raw).await?;
                 Ok($postgres)
             }
         }

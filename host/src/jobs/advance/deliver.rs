@@ -8,6 +8,7 @@ use genvid_media::{
 use super::{Advance, Draft, Held, Turn, Work, about};
 use crate::{
     adapters::sql,
+    ids::UserId,
     jobs::{
         input::{Caption, JobInput, VideoInput},
         model::{
@@ -37,7 +38,7 @@ impl Advance {
         };
         match made {
             Ok(output @ StepOutput::Deliver) => {
-                let media = publish(held, &materials);
+                let media = publish(held.owner, &materials);
                 self.succeed(held, work, output, None, media).await
             }
             Ok(output) => self.succeed(held, work, output, None, Vec::new()).await,
@@ -258,22 +259,23 @@ fn is_as_wanted(input: &VideoInput, film: Film<'_>) -> bool {
     film.plays && mime == "video/mp4" && fits && short_enough
 }
 
-fn publish(
-    held: &Held,
+/// The files that a job's owner gets.
+pub(super) fn publish(
+    owner: UserId,
     materials: &Materials<'_>,
-) -> Vec<(crate::ids::UserId, MediaRole, StoredFile)> {
+) -> Vec<(UserId, MediaRole, StoredFile)> {
     let mut media = Vec::new();
     if let Some((film, subtitles)) = materials.composed {
-        media.push((held.owner, MediaRole::Video, film.clone()));
+        media.push((owner, MediaRole::Video, film.clone()));
         if let Some(subtitles) = subtitles {
-            media.push((held.owner, MediaRole::Subtitles, subtitles.clone()));
+            media.push((owner, MediaRole::Subtitles, subtitles.clone()));
         }
     }
     if let Some(picture) = materials.picture {
-        media.push((held.owner, MediaRole::Thumbnail, picture.clone()));
+        media.push((owner, MediaRole::Thumbnail, picture.clone()));
     }
     if let Some(voice) = materials.voice {
-        media.push((held.owner, MediaRole::Voice, voice.clone()));
+        media.push((owner, MediaRole::Voice, voice.clone()));
     }
     media
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use genvid_runtime::{Call, ContextArgs, NoAssets, types::Done};
 
-use super::{Advance, Draft, Held, Turn, Work, Written, about};
+use super::{Advance, Draft, Held, Turn, Work, Written, about, deliver::publish};
 use crate::{
     adapters::sql,
     ids::UserId,
     jobs::{
         model::{
             Attempt, AttemptStatus, Charge, EventType, Failure, FailureCode, JobStatus, NewEvent,
-            Step, StepOutput, StepStatus, StoredFile,
+            Step, StepKind, StepOutput, StepStatus, StoredFile,
         },
-        requests::PaidRequest,
+        requests::{Materials, PaidRequest},
         store::{JobChange, MediaRole},
     },
     providers::{self, Used},
@@ -41,21 +41,47 @@ impl Advance {
         work: &Work,
         output: StepOutput,
         attempt: Option<Attempt>,
-        media: Vec<(UserId, MediaRole, StoredFile)>,
+        mut media: Vec<(UserId, MediaRole, StoredFile)>,
         mut events: Vec<NewEvent>,
     ) -> Result<Turn, sql::Error> {
         let now = time::now();
-        let next = work
+        let step = Step {
+            status: StepStatus::Succeeded,
+            output: Some(output),
+            error: None,
+            due_at: None,
+            completed_at: Some(now),
+            ..held.step.clone()
+        };
+        events.push(about(step.kind, EventType::StepSucceeded));
+        let mut next = work
             .steps
             .iter()
             .find(|step| step.position > held.step.position && step.status == StepStatus::Pending)
             .map(|step| Step {
                 due_at: Some(now),
+                started_at: (!step.kind.is_paid()).then_some(now),
                 ..step.clone()
             });
-        events.push(about(held.step.kind, EventType::StepSucceeded));
         if let Some(next) = next.as_ref().filter(|next| !next.kind.is_paid()) {
             events.push(about(next.kind, EventType::StepStarted));
+        }
+        // Publishing is a matter of rows: it is done with what makes them.
+        let done = next
+            .take_if(|next| next.kind == StepKind::Deliver)
+            .map(|next| Step {
+                status: StepStatus::Succeeded,
+                output: Some(StepOutput::Deliver),
+                due_at: None,
+                completed_at: Some(now),
+                ..next
+            });
+        if let Some(done) = &done {
+            let made = (work.steps.iter())
+                .map(|old| if old.id == step.id { &step } else { old })
+                .filter_map(|step| step.output.as_ref());
+            media.extend(publish(held.owner, &Materials::made(made)));
+            events.push(about(done.kind, EventType::StepSucceeded));
         }
         let job = match &next {
             // What is taken over is never sent, which begins a job otherwise.
@@ -71,18 +97,6 @@ impl Advance {
                 })
             }
         };
-        let next = next.map(|next| Step {
-            started_at: (!next.kind.is_paid()).then_some(now),
-            ..next
-        });
-        let step = Step {
-            status: StepStatus::Succeeded,
-            output: Some(output),
-            error: None,
-            due_at: None,
-            completed_at: Some(now),
-            ..held.step.clone()
-        };
         let more = next.is_some();
         match self
             .write(
@@ -91,6 +105,7 @@ impl Advance {
                 Draft {
                     attempt,
                     next,
+                    done,
                     job,
                     events,
                     media,

@@ -13,7 +13,10 @@ mod reuse;
 mod store;
 mod submit;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use genvid_media::{BlobStore, ffmpeg::Studio};
 
@@ -67,9 +70,48 @@ pub struct Held {
     pub cancel: bool,
     /// Tries of something that is free to repeat.
     tries: u32,
+    /// What the rows say, as long as this worker has read or written them just now.
+    known: Option<Box<Known>>,
+    /// What was written since then.
+    written: Vec<Wrote>,
+}
+
+/// How long rows that were read are believed. Whoever holds a step is the only one to change it
+/// and its attempts; others may ask its job to stop, which every write tells, or may have taken
+/// the step over, which every write refuses.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// The rows of a job, and since when.
+#[derive(Debug)]
+struct Known {
+    work: Work,
+    at: Instant,
+}
+
+/// What a write changed.
+#[derive(Debug)]
+struct Wrote {
+    steps: Vec<Step>,
+    attempt: Option<Attempt>,
+    job: Option<JobChange>,
+    cancel_requested: bool,
 }
 
 impl Held {
+    /// What it waits with is its step: rows are read again afterwards.
+    pub fn forget(&mut self) {
+        self.known = None;
+        self.written = Vec::new();
+    }
+
+    /// Rows that were read at that time, with what was written since then.
+    fn remember(&mut self, mut work: Work, at: Instant) {
+        for wrote in std::mem::take(&mut self.written) {
+            work.note(wrote);
+        }
+        self.known = Some(Box::new(Known { work, at }));
+    }
+
     /// Where its next turn takes place; nowhere in particular when it needs little.
     #[must_use]
     pub fn bench(&self) -> Option<Bench> {
@@ -98,6 +140,8 @@ impl Held {
             watch: None,
             cancel: false,
             tries: 0,
+            known: None,
+            written: Vec::new(),
         }
     }
 }
@@ -141,6 +185,7 @@ enum Turn {
 }
 
 /// What a job looks like at the beginning of a turn.
+#[derive(Debug)]
 struct Work {
     job: Job,
     steps: Vec<Step>,
@@ -153,6 +198,26 @@ impl Work {
         self.attempts
             .iter()
             .filter(move |attempt| attempt.step == id)
+    }
+
+    /// Takes in what a write changed.
+    fn note(&mut self, wrote: Wrote) {
+        for new in wrote.steps {
+            if let Some(step) = self.steps.iter_mut().find(|step| step.id == new.id) {
+                *step = new;
+            }
+        }
+        if let Some(new) = wrote.attempt {
+            match self.attempts.iter_mut().find(|old| old.id == new.id) {
+                Some(attempt) => *attempt = new,
+                None => self.attempts.push(new),
+            }
+        }
+        if let Some(job) = wrote.job {
+            self.job.status = job.status;
+            self.job.error = job.error;
+        }
+        self.job.cancel_requested = wrote.cancel_requested;
     }
 
     /// The attempt that the step is about now.
@@ -187,9 +252,16 @@ impl Advance {
     pub async fn run(&self, mut held: Box<Held>) -> Next {
         let bench = held.bench();
         loop {
-            match self.turn(&mut held).await {
+            let turn = self.turn(&mut held).await;
+            if !matches!(turn, Ok(Turn::Again | Turn::Slot(_))) {
+                held.forget();
+            }
+            match turn {
                 Ok(Turn::Again) if held.bench().is_none_or(|next| bench == Some(next)) => {}
-                Ok(Turn::Again) => return Next::Bench(held),
+                Ok(Turn::Again) => {
+                    held.forget();
+                    return Next::Bench(held);
+                }
                 Ok(Turn::Wait(at)) => return Next::At(at, held),
                 Ok(Turn::Slot(provider)) => {
                     held.waits_at = Some(provider.clone());
@@ -210,34 +282,51 @@ impl Advance {
     }
 
     async fn turn(&self, held: &mut Held) -> Result<Turn, sql::Error> {
-        let work = self.load(held).await?;
+        let known = (held.known.take())
+            .filter(|known| !held.cancel && known.at.elapsed() < BELIEVED)
+            .map(|known| (known.work, known.at));
+        held.written.clear();
+        let (work, at) = match known {
+            Some(known) => known,
+            None => {
+                let at = Instant::now();
+                (self.load(held).await?, at)
+            }
+        };
+        let turn = self.go_on(held, &work).await?;
+        held.remember(work, at);
+        Ok(turn)
+    }
+
+    /// A turn, with what its job looks like.
+    async fn go_on(&self, held: &mut Held, work: &Work) -> Result<Turn, sql::Error> {
         let Some(step) = work.steps.iter().find(|step| step.id == held.fence.step) else {
             return Ok(Turn::Gone);
         };
         held.step = step.clone();
         held.deadline = work.job.deadline;
         if work.job.cancel_requested && !is_over(step.status) {
-            return self.cancel(held, &work).await;
+            return self.cancel(held, work).await;
         }
         let late = time::now() >= work.job.deadline;
         match step.status {
-            StepStatus::Pending if late => self.expire(held, &work).await,
-            StepStatus::Running if late => self.expire(held, &work).await,
+            StepStatus::Pending if late => self.expire(held, work).await,
+            StepStatus::Running if late => self.expire(held, work).await,
             StepStatus::Pending if step.kind.is_paid() => match work.job.input.edit() {
-                Some(edit) => self.take_from(held, &work, edit.source).await,
-                None => self.submit(held, &work).await,
+                Some(edit) => self.take_from(held, work, edit.source).await,
+                None => self.submit(held, work).await,
             },
-            StepStatus::Pending => self.make(held, &work).await,
+            StepStatus::Pending => self.make(held, work).await,
             // Only ever read after a crash or a failed write: whoever submits goes on from
             // memory. Was the request on its way? Nobody knows.
             StepStatus::Submitting => {
-                self.doubt(held, &work, "The server stopped during the call.")
+                self.doubt(held, work, "The server stopped during the call.")
                     .await
             }
-            StepStatus::Unconfirmed => self.recover(held, &work).await,
-            StepStatus::Running => Ok(self.watch(held, &work, None)),
-            StepStatus::Storing => self.store(held, &work).await,
-            StepStatus::Failed | StepStatus::Canceled => self.settle(held, &work).await,
+            StepStatus::Unconfirmed => self.recover(held, work).await,
+            StepStatus::Running => Ok(self.watch(held, work, None)),
+            StepStatus::Storing => self.store(held, work).await,
+            StepStatus::Failed | StepStatus::Canceled => self.settle(held, work).await,
             StepStatus::Succeeded => Ok(Turn::Gone),
         }
     }
@@ -325,9 +414,10 @@ impl Advance {
                 fence: held.fence,
                 step: step.clone(),
                 keep_lease,
-                attempt: draft.attempt,
+                attempt: draft.attempt.clone(),
                 next: draft.next.clone(),
-                job: draft.job,
+                done: draft.done.clone(),
+                job: draft.job.clone(),
                 events: draft.events,
                 media: draft.media,
             })
@@ -343,6 +433,16 @@ impl Advance {
                 cancel_requested,
             } => {
                 self.bus.publish(events);
+                held.written.push(Wrote {
+                    steps: (std::iter::once(&step))
+                        .chain(&draft.next)
+                        .chain(&draft.done)
+                        .cloned()
+                        .collect(),
+                    attempt: draft.attempt,
+                    job: draft.job,
+                    cancel_requested,
+                });
                 held.step = step;
                 if let (Some(fence), Some(next)) = (next, draft.next) {
                     held.fence = fence;
@@ -386,6 +486,7 @@ impl Advance {
 struct Draft {
     attempt: Option<Attempt>,
     next: Option<Step>,
+    done: Option<Step>,
     job: Option<JobChange>,
     events: Vec<NewEvent>,
     media: Vec<(UserId, MediaRole, StoredFile)>,

@@ -1,6 +1,9 @@
 //! Asking vendors for tasks, many at a time. What did not change is not written.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use genvid_runtime::{Call, ContextArgs, NoAssets};
 
@@ -56,6 +59,9 @@ impl Advance {
         };
         for (mut held, sighting) in self.ask(&provider, asked).await {
             let outcome = self.observe(&provider, &mut held, sighting).await;
+            if !matches!(outcome, Ok(Some(_))) || held.watch.is_some() {
+                held.forget();
+            }
             next.push(match outcome {
                 Ok(Some(at)) => Next::At(at, held),
                 Ok(None) => Next::Gone,
@@ -192,7 +198,12 @@ impl Advance {
                 }
             }
             Sighting::Done(done) => {
-                let attempt = self.attempt(held, attempt).await?;
+                let at = Instant::now();
+                let work = self.load(held).await?;
+                let attempt = (work.attempts.iter())
+                    .find(|known| known.id == attempt)
+                    .cloned()
+                    .ok_or_else(unknown)?;
                 held.watch = None;
                 if settling {
                     // Kept for an owner who retries the job: it is paid for.
@@ -202,9 +213,12 @@ impl Advance {
                     };
                     return self.settled(held, attempt).await;
                 }
-                match self.delivered(held, attempt, &done).await? {
+                match self.delivered(held, &work, attempt, &done).await? {
                     super::Turn::Gone => Ok(None),
-                    _ => Ok(Some(now)),
+                    _ => {
+                        held.remember(work, at);
+                        Ok(Some(now))
+                    }
                 }
             }
             Sighting::Failed(failure) => {
@@ -276,8 +290,12 @@ impl Advance {
         attempts
             .into_iter()
             .find(|attempt| attempt.id == id)
-            .ok_or_else(|| sql::Error::decode("attempt", "a watched attempt has no row"))
+            .ok_or_else(unknown)
     }
+}
+
+fn unknown() -> sql::Error {
+    sql::Error::decode("attempt", "a watched attempt has no row")
 }
 
 fn is_in_time(held: &Held, watch: &Watch, now: Timestamp) -> bool {

@@ -219,34 +219,46 @@ impl Advance {
         }
     }
 
-    /// The vendor delivered: that is durable before anything is fetched.
+    /// The vendor delivered: that is durable before anything is fetched. A script is there with
+    /// it, so that both are one.
     pub(super) async fn delivered(
         &self,
         held: &mut Held,
+        work: &Work,
         attempt: Attempt,
         done: &Done,
     ) -> Result<Turn, sql::Error> {
         let now = time::now();
+        held.slot = None;
+        held.tries = 0;
+        let attempt = Attempt {
+            delivered: serde_json::to_value(done).ok(),
+            ..self.charged(attempt, done)
+        };
+        let storing = about(held.step.kind, EventType::StepStoring);
+        if held.step.kind == StepKind::Script
+            && let Some(Ok(output)) = one(done, Role::Main).map(script)
+        {
+            held.step.reuse_key = self.bought(work, &attempt);
+            let attempt = self.priced(attempt, &output, held.step.round);
+            let told = vec![storing];
+            return self
+                .succeed_after(held, work, output, Some(attempt), Vec::new(), told)
+                .await;
+        }
         let step = crate::jobs::model::Step {
             status: crate::jobs::model::StepStatus::Storing,
             due_at: Some(now),
             error: None,
             ..held.step.clone()
         };
-        let attempt = Attempt {
-            delivered: serde_json::to_value(done).ok(),
-            ..self.charged(attempt, done)
-        };
-        let events = vec![about(held.step.kind, EventType::StepStoring)];
-        held.slot = None;
-        held.tries = 0;
         match self
             .write(
                 held,
                 step,
                 Draft {
                     attempt: Some(attempt),
-                    events,
+                    events: vec![storing],
                     ..Draft::default()
                 },
             )

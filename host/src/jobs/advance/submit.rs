@@ -201,7 +201,7 @@ impl Advance {
     ) -> Result<Turn, sql::Error> {
         match verdict {
             Verdict::Accepted(task) => self.accepted(held, attempt, task).await,
-            Verdict::Done(done) => self.delivered(held, attempt, &done).await,
+            Verdict::Done(done) => self.delivered(held, work, attempt, &done).await,
             Verdict::Refused(failure, then) => {
                 self.refused(held, work, attempt, failure, then).await
             }

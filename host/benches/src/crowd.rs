@@ -52,7 +52,7 @@ pub(crate) const MEMORY: Row = Row {
 
 const SUBSCRIBERS: u64 = 1_000;
 /// Events of a job that is done at its first look.
-const EVENTS: u64 = 9;
+const EVENTS: u64 = 10;
 /// Jobs of a round: what they cost themselves is little beside what a thousand hear of them.
 const JOBS: u64 = 20;
 const AT_ONCE: Work = Work { looks: 0, ..QUICK };

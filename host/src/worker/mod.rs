@@ -9,7 +9,7 @@ mod lanes;
 use std::{
     collections::{BTreeMap, HashMap},
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -58,8 +58,10 @@ pub struct Gauge {
 enum Message {
     /// A step comes back from a turn at this bench.
     Back(Option<Bench>, Next),
-    /// Steps come back from a poll.
-    Polled(Vec<Next>),
+    /// A step comes back from a poll that goes on.
+    Seen(Next),
+    /// A poll is over.
+    Polled,
     /// A turn or a poll with steps of these jobs broke down.
     Broke(During, Vec<JobId>),
     /// Leases of lost steps that could not be handed back.
@@ -328,12 +330,8 @@ impl Worker {
                 self.place(next);
                 return self.lanes.wants_more(bench);
             }
-            Message::Polled(all) => {
-                self.polls -= 1;
-                for next in all {
-                    self.place(next);
-                }
-            }
+            Message::Seen(next) => self.place(next),
+            Message::Polled => self.polls -= 1,
             Message::Broke(during, jobs) => {
                 match during {
                     During::Turn(bench) => self.lanes.done(bench),
@@ -574,10 +572,24 @@ impl Worker {
                 let (provider, digest) = (Arc::clone(&provider), Arc::clone(&digest));
                 let jobs: Vec<JobId> = batch.iter().map(|held| held.step.job).collect();
                 tokio::spawn(async move {
-                    let poll = advance.poll(&provider, &digest, batch);
-                    let _ = back.send(match AssertUnwindSafe(poll).catch_unwind().await {
-                        Ok(next) => Message::Polled(next),
-                        Err(_) => Message::Broke(During::Poll, jobs),
+                    let jobs = Mutex::new(jobs);
+                    let tell = |next| {
+                        if let Next::At(_, held) = &next {
+                            // Whatever breaks down now, this one is not lost.
+                            let mut jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                            jobs.retain(|job| *job != held.step.job);
+                        }
+                        // Fails only while the worker itself goes away, and the lease with it.
+                        let _ = back.send(Message::Seen(next));
+                    };
+                    let poll = advance.poll(&provider, &digest, batch, tell);
+                    let poll = AssertUnwindSafe(poll).catch_unwind().await;
+                    let _ = back.send(match poll {
+                        Ok(()) => Message::Polled,
+                        Err(_) => {
+                            let lost = jobs.into_inner().unwrap_or_else(PoisonError::into_inner);
+                            Message::Broke(During::Poll, lost)
+                        }
                     });
                 });
             }
@@ -600,10 +612,8 @@ impl Worker {
                     self.lanes.done(bench);
                     leave_next(next);
                 }
-                Ok(Some(Message::Polled(all))) => {
-                    self.polls -= 1;
-                    all.into_iter().for_each(leave_next);
-                }
+                Ok(Some(Message::Seen(next))) => leave_next(next),
+                Ok(Some(Message::Polled)) => self.polls -= 1,
                 Ok(Some(Message::Broke(During::Turn(bench), _))) => self.lanes.done(bench),
                 Ok(Some(Message::Broke(During::Poll, _))) => self.polls -= 1,
                 Ok(Some(Message::Claimed(..))) => self.claiming = false,

@@ -13,6 +13,7 @@ mod administration;
 mod backend;
 mod batches;
 mod budgets;
+mod bursts;
 mod callbacks;
 mod canary;
 mod circuits;

@@ -118,7 +118,13 @@ impl Embedded {
         let options = options.read_only(true).create_if_missing(false);
         let readers = Readers::open(options, READERS).await.map_err(failed)?;
         let (writer, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(write_loop(Connection::Writer(connection), queue));
+        let runtime = tokio::runtime::Handle::current();
+        // Each statement is handed to the library's own thread and back. A thread that waits for
+        // nothing else is woken for half of what it costs to wake the runtime.
+        std::thread::Builder::new()
+            .name("genvid-writer".to_owned())
+            .spawn(move || runtime.block_on(write_loop(Connection::Writer(connection), queue)))
+            .map_err(|source| failed(source.into()))?;
         Ok(Self {
             readers,
             writer,

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use genvid_runtime::{Call, ContextArgs, NoAssets};
 
 use super::{Advance, Draft, Held, Next, Watch, Written, about};
@@ -25,11 +26,17 @@ const WITHOUT_PLUGIN: Duration = Duration::from_secs(60);
 
 impl Advance {
     /// Asks for all of these tasks of one version of a provider's plugin, at most the
-    /// manifest's batch, in one call. Those that have to do something else first come back to
-    /// be looked at now.
-    pub async fn poll(&self, provider: &str, digest: &str, batch: Vec<Box<Held>>) -> Vec<Next> {
+    /// manifest's batch, in one call, and tells of each as soon as it is known what becomes of
+    /// it: one whose result is written down keeps nobody waiting who is only asked for again.
+    /// Those that have to do something else first come back to be looked at now.
+    pub async fn poll(
+        &self,
+        provider: &str,
+        digest: &str,
+        batch: Vec<Box<Held>>,
+        tell: impl Fn(Next),
+    ) {
         let now = time::now();
-        let mut next = Vec::with_capacity(batch.len());
         let mut asked = Vec::with_capacity(batch.len());
         for mut held in batch {
             match held.watch.as_ref() {
@@ -37,12 +44,12 @@ impl Advance {
                 _ => {
                     held.watch = None;
                     held.cancel = false;
-                    next.push(Next::At(now, held));
+                    tell(Next::At(now, held));
                 }
             }
         }
         if asked.is_empty() {
-            return next;
+            return;
         }
         let provider = match self.registry.version(provider, digest) {
             Lookup::Here(provider) => provider,
@@ -53,28 +60,40 @@ impl Advance {
                     _ => WITHOUT_PLUGIN,
                 };
                 let at = now.after(wait);
-                next.extend(asked.into_iter().map(|held| Next::At(at, held)));
-                return next;
+                asked.into_iter().for_each(|held| tell(Next::At(at, held)));
+                return;
             }
         };
-        for (mut held, sighting) in self.ask(&provider, asked).await {
-            let outcome = self.observe(&provider, &mut held, sighting).await;
-            if !matches!(outcome, Ok(Some(_))) || held.watch.is_some() {
-                held.forget();
-            }
-            next.push(match outcome {
-                Ok(Some(at)) => Next::At(at, held),
-                Ok(None) => Next::Gone,
-                Err(error) => {
-                    tracing::error!(
-                        job = %held.step.job, error = &error as &dyn std::error::Error,
-                        "a task's state could not be written; it will be asked for again"
-                    );
-                    Next::At(now.after(super::AFTER_FAULT), held)
-                }
-            });
+        let mut seen: FuturesUnordered<_> = (self.ask(&provider, asked).await.into_iter())
+            .map(|(held, sighting)| self.after_look(&provider, held, sighting))
+            .collect();
+        while let Some(next) = seen.next().await {
+            tell(next);
         }
-        next
+    }
+
+    /// What becomes of a task that was asked for.
+    async fn after_look(
+        &self,
+        provider: &Provider,
+        mut held: Box<Held>,
+        sighting: Sighting,
+    ) -> Next {
+        let outcome = self.observe(provider, &mut held, sighting).await;
+        if !matches!(outcome, Ok(Some(_))) || held.watch.is_some() {
+            held.forget();
+        }
+        match outcome {
+            Ok(Some(at)) => Next::At(at, held),
+            Ok(None) => Next::Gone,
+            Err(error) => {
+                tracing::error!(
+                    job = %held.step.job, error = &error as &dyn std::error::Error,
+                    "a task's state could not be written; it will be asked for again"
+                );
+                Next::At(time::now().after(super::AFTER_FAULT), held)
+            }
+        }
     }
 
     #[expect(clippy::vec_box, reason = "steps move between queues by their pointer")]

@@ -1,5 +1,5 @@
 //! A vendor whose tasks take time and end: `POST /v1/work` begins one, `POST /v1/looks` tells of
-//! many.
+//! many, `GET /v1/find/REFERENCE` of the one that was begun with that `Idempotency-Key`.
 
 use genvid_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,17 @@ impl Work {
 /// Whether this is a task of that vendor.
 pub(crate) fn is_one(task: &str) -> bool {
     task.starts_with(PREFIX)
+}
+
+/// The task that was begun with this reference, if there is one.
+pub(crate) fn find(context: &Context) -> Result<Option<String>> {
+    let reference = &context.client_ref;
+    let answer = http::get(format!("https://api.vendor.example/v1/find/{reference}")).send()?;
+    if answer.status == 404 {
+        return Ok(None);
+    }
+    let begun: Begun = answer.json()?;
+    Ok(Some(format!("{PREFIX}{}", begun.id)))
 }
 
 /// Asks for all of them at once.

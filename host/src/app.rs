@@ -527,6 +527,7 @@ fn transport_options(
         },
         stored: stored_operations(&settings.graphql.stored_operations)?,
         max_sockets: settings.graphql.max_sockets,
+        max_sockets_per_key: settings.graphql.max_sockets_per_user,
         allowed_origins: genvid_transport::AllowedOrigins::SameHostAnd(
             settings.server.allowed_origins.clone(),
         ),

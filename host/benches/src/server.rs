@@ -60,6 +60,7 @@ impl Server {
                 "[jobs]\nin_flight_per_user = 100000\n\
                  [log]\nfilter = \"warn\"\n\
                  [limits]\ngenerate = \"off\"\n\
+                 [graphql]\nmax_sockets_per_user = 2000\n\
                  [development]\nuser = \"bench@example.com\"\ntoken = \"{TOKEN}\"\n\
                  credits = 1000000000\n\
                  [providers.test-guest]\nconcurrency = 10000\n\

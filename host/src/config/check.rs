@@ -89,6 +89,7 @@ const RANGES: &[(&str, i128, i128)] = &[
     ("graphql.max_aliases", 0, 1_000),
     ("graphql.max_complexity", 1, 100_000),
     ("graphql.max_sockets", 1, 1_000_000),
+    ("graphql.max_sockets_per_user", 1, 1_000_000),
     ("development.credits", 0, 1_000_000_000),
 ];
 

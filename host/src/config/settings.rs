@@ -510,6 +510,8 @@ pub struct Graphql {
     pub max_complexity: usize,
     /// Most sockets and streams.
     pub max_sockets: usize,
+    /// Those of one user.
+    pub max_sockets_per_user: usize,
 }
 
 /// For development.

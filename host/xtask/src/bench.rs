@@ -11,7 +11,7 @@ use std::process::{ExitCode, Stdio};
 /// The profile of the workspace's manifest, whose folder below `target` has its name.
 const PROFILE: &str = "bench-suite";
 /// Rows that the suite has: one that is lost is a failure.
-const ROWS: usize = 4;
+const ROWS: usize = 11;
 
 #[derive(Debug, Args, Default)]
 pub(crate) struct Options {
@@ -20,16 +20,26 @@ pub(crate) struct Options {
     /// JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Where whole jobs keep their rows: sqlite or postgres.
+    #[arg(long, value_name = "WHICH", default_value = "sqlite")]
+    backend: String,
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<ExitCode> {
-    setup::run(root, Extent::Run)?;
+    // PostgreSQL comes with what the tests need.
+    let extent = match options.backend.as_str() {
+        "sqlite" => Extent::Run,
+        "postgres" => Extent::All,
+        other => anyhow::bail!("there is no backend {other:?}: sqlite or postgres"),
+    };
+    setup::run(root, extent)?;
     crate::plugins::ensure(root, false)?;
     eprintln!("bench: building with optimisations, which takes minutes the first time");
     let mut cargo = command(root, "cargo");
     cargo.args(["build", "--workspace", "--profile", PROFILE]);
     must_succeed(cargo.args(["--bin", "genvid", "--bin", "genvid-bench"]))?;
     let mut bench = command(root, root.join("target").join(PROFILE).join("genvid-bench"));
+    bench.args(["--backend", &options.backend]);
     bench.args(&options.names).stdin(Stdio::null());
     if options.json {
         bench.arg("--json");

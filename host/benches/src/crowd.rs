@@ -5,7 +5,7 @@ use std::{
     path::Path,
     process::Command,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -23,10 +23,14 @@ use axum::{
     routing::{any, get, post},
 };
 use serde_json::json;
-use tokio::{sync::broadcast, task::JoinSet};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
 
 use crate::{
     client::{Connection, Subscription},
+    latency::stamp,
     process::{Process, free_port, own},
     rounds::{Amount, Figure, Measured, Plan, Row, Side, Target, cpu_of, measure},
     server::{Backend, Server, begin, memory_of},
@@ -66,7 +70,15 @@ const LAST: &str = "JOB_SUCCEEDED";
 /// The same of the bare server.
 const LAST_FRAME: &str = "{\"type\":\"next\",\"payload\":\"JOB_SUCCEEDED\"}";
 
-type Frames = broadcast::Sender<Utf8Bytes>;
+/// What somebody subscribes to who wants frames of his own.
+pub(crate) const FOLLOW_TICKS: &str = "subscription { ticks }";
+
+/// The bare server's topics: one for all, and one for each that wants his own.
+#[derive(Clone)]
+struct Frames {
+    all: broadcast::Sender<Utf8Bytes>,
+    each: Arc<Mutex<Vec<mpsc::UnboundedSender<Utf8Bytes>>>>,
+}
 
 async fn attend(mut socket: WebSocket, frames: Frames) {
     // `connection_init` and `subscribe`, as far as a client of that protocol needs an answer.
@@ -74,8 +86,20 @@ async fn attend(mut socket: WebSocket, frames: Frames) {
     if socket.recv().await.is_none() || socket.send(Message::text(ack)).await.is_err() {
         return;
     }
-    let _subscribe = socket.recv().await;
-    let mut frames = frames.subscribe();
+    let Some(Ok(Message::Text(subscribe))) = socket.recv().await else {
+        return;
+    };
+    if subscribe.contains("ticks") {
+        let (tell, mut hear) = mpsc::unbounded_channel();
+        (frames.each.lock().unwrap_or_else(PoisonError::into_inner)).push(tell);
+        while let Some(frame) = hear.recv().await {
+            if socket.send(Message::Text(frame)).await.is_err() {
+                return;
+            }
+        }
+        return;
+    }
+    let mut frames = frames.all.subscribe();
     while let Ok(frame) = frames.recv().await {
         if socket.send(Message::Text(frame)).await.is_err() {
             return;
@@ -85,15 +109,13 @@ async fn attend(mut socket: WebSocket, frames: Frames) {
 
 /// Sends as many frames as the body says to everybody.
 async fn burst(State(frames): State<Frames>, body: Bytes) -> Result<(), String> {
-    let count: u64 = (std::str::from_utf8(&body).ok())
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| "no number".to_owned())?;
+    let count = number(&body)?;
     for number in 1..=count {
         let frame = match number.is_multiple_of(EVENTS) {
             true => Utf8Bytes::from_static(LAST_FRAME),
             false => Utf8Bytes::from_static(FRAME),
         };
-        frames.send(frame).map_err(|error| error.to_string())?;
+        (frames.all.send(frame)).map_err(|error| error.to_string())?;
         // Whoever writes to the sockets gets a turn.
         if number.is_multiple_of(16) {
             tokio::task::yield_now().await;
@@ -102,9 +124,51 @@ async fn burst(State(frames): State<Frames>, body: Bytes) -> Result<(), String> 
     Ok(())
 }
 
+fn number(body: &Bytes) -> Result<u64, String> {
+    let text = std::str::from_utf8(body).ok();
+    let number = text.and_then(|text| text.parse().ok());
+    number.ok_or_else(|| "no number".to_owned())
+}
+
+/// Tells somebody the time each millisecond, one after the other, so many times.
+async fn ticks(State(frames): State<Frames>, body: Bytes) -> Result<(), String> {
+    let count = number(&body)?;
+    let each = (frames.each.lock().unwrap_or_else(PoisonError::into_inner)).clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(1));
+        for to in each
+            .iter()
+            .cycle()
+            .take(usize::try_from(count).unwrap_or(usize::MAX))
+        {
+            tick.tick().await;
+            let message = format!("@{}", stamp());
+            let payload =
+                json!({"data": {"jobEvents": {"type": "STEP_PROGRESS", "message": message}}});
+            let frame = json!({"id": "1", "type": "next", "payload": payload}).to_string();
+            // Whoever is gone hears nothing.
+            let _ = to.send(frame.into());
+        }
+    });
+    Ok(())
+}
+
+/// Has the bare server tell so many stamps.
+pub(crate) async fn tick(port: u16, count: u64) -> anyhow::Result<()> {
+    // The last ones are there before anything is told.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut connection = Connection::open(port).await?;
+    let request = crate::client::post("/ticks", &json!(count), None);
+    connection.ask(&request).await?;
+    Ok(())
+}
+
 /// The baseline.
 pub(crate) async fn bare_sockets(port: u16) -> anyhow::Result<()> {
-    let (frames, _) = broadcast::channel(16_384);
+    let frames = Frames {
+        all: broadcast::channel(16_384).0,
+        each: Arc::default(),
+    };
     let upgrade = |State(frames): State<Frames>, upgrade: WebSocketUpgrade| async move {
         let upgrade = upgrade
             .protocols(["graphql-transport-ws"])
@@ -116,13 +180,14 @@ pub(crate) async fn bare_sockets(port: u16) -> anyhow::Result<()> {
         .route("/livez", get(|| async { "ok" }))
         .route("/graphql", any(upgrade))
         .route("/burst", post(burst))
+        .route("/ticks", post(ticks))
         .with_state(frames);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     axum::serve(listener, router).await?;
     Ok(())
 }
 
-fn start_bare() -> anyhow::Result<(Process, u16)> {
+pub(crate) fn start_bare() -> anyhow::Result<(Process, u16)> {
     let port = free_port()?;
     let mut command = Command::new(own()?);
     command.args(["bare-sockets", &port.to_string()]);

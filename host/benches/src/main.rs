@@ -4,6 +4,7 @@
 mod bare;
 mod client;
 mod crowd;
+mod latency;
 mod process;
 mod query;
 mod report;
@@ -11,6 +12,7 @@ mod rounds;
 mod sandbox;
 mod server;
 mod start;
+mod transfer;
 mod vendor;
 mod waiting;
 mod whole;
@@ -75,6 +77,8 @@ enum Command {
     PlayVendor {
         /// Where to listen.
         port: u16,
+        /// What may be fetched.
+        film: Option<PathBuf>,
     },
 }
 
@@ -97,8 +101,8 @@ fn main() -> anyhow::Result<ExitCode> {
                 crowd::bare_sockets(port).await?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Some(Command::PlayVendor { port }) => {
-                vendor::play(port).await?;
+            Some(Command::PlayVendor { port, film }) => {
+                vendor::play(port, film).await?;
                 return Ok(ExitCode::SUCCESS);
             }
             None => {}
@@ -130,11 +134,20 @@ fn main() -> anyhow::Result<ExitCode> {
         if wanted(crowd::BURST.number, crowd::BURST.name) {
             rows.push(crowd::burst_row(&plan, options.backend, &options.guest).await?);
         }
+        if wanted(latency::LOCAL.number, latency::LOCAL.name) {
+            rows.push(latency::local(&plan, options.backend, &options.guest).await?);
+        }
         if wanted(crowd::MEMORY.number, crowd::MEMORY.name) {
             rows.push(crowd::memory_row(&plan, options.backend, &options.guest).await?);
         }
+        if wanted(latency::REMOTE.number, latency::REMOTE.name) {
+            rows.push(latency::remote(&plan, &options.guest).await?);
+        }
         if wanted(query::JOB.number, query::JOB.name) {
             rows.push(query::job(&plan, &options.plugins).await?);
+        }
+        if wanted(transfer::FETCH.number, transfer::FETCH.name) {
+            rows.push(transfer::fetch(&plan, options.backend, &options.guest).await?);
         }
         if wanted(start::START.number, start::START.name) {
             rows.push(start::start(&plan, &options.plugins).await?);

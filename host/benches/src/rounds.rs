@@ -165,7 +165,7 @@ pub(crate) async fn measure(
         row,
         baseline: figure(&first, units),
         subject: figure(&second, units),
-        times: middle(ratios.into_iter()),
+        times: middle(ratios),
         notes: Vec::new(),
     })
 }
@@ -196,12 +196,12 @@ fn figure(rounds: &[Round], units: u64) -> Figure {
         .collect();
     Figure {
         amount: Amount::Time(each(wall)),
-        cpu: cpu.map(|all| each(middle(all.into_iter()))),
+        cpu: cpu.map(|all| each(middle(all))),
     }
 }
 
-fn middle(all: impl Iterator<Item = f64>) -> f64 {
-    let mut all: Vec<f64> = all.collect();
+pub(crate) fn middle(all: impl IntoIterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = all.into_iter().collect();
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -244,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn ratios_are_of_the_middle() {
-        assert_eq!(middle([3.0, 1.0, 100.0].into_iter()), 3.0);
+        assert_eq!(middle([3.0, 1.0, 100.0]), 3.0);
         let row = Row {
             number: 0,
             name: "waiting",

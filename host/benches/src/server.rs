@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use genvid_testing::Postgres;
+use genvid_testing::{Postgres, Redis};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -47,6 +47,25 @@ impl Server {
         guest: &Path,
         vendor: Arc<Vendor>,
     ) -> anyhow::Result<Self> {
+        let (postgres, environment) = match backend {
+            Backend::Sqlite => (None, Vec::new()),
+            Backend::Postgres => {
+                let server = Postgres::start_durable()?;
+                let environment = connect(&server)?;
+                (Some(server), environment)
+            }
+        };
+        let mut server = Self::launch(guest, vendor, "all", &environment)?;
+        server._postgres = postgres;
+        Ok(server)
+    }
+
+    fn launch(
+        guest: &Path,
+        vendor: Arc<Vendor>,
+        role: &str,
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let data = TempDir::with_prefix("genvid-bench-")?;
         let plugins = data.path().join("plugins");
         fs::create_dir(&plugins)?;
@@ -61,53 +80,92 @@ impl Server {
                  [log]\nfilter = \"warn\"\n\
                  [limits]\ngenerate = \"off\"\n\
                  [graphql]\nmax_sockets_per_user = 2000\n\
+                 [media]\nfolder_is_shared = true\n\
                  [development]\nuser = \"bench@example.com\"\ntoken = \"{TOKEN}\"\n\
                  credits = 1000000000\n\
                  [providers.test-guest]\nconcurrency = 10000\n\
                  secrets = {{ VENDOR_API_KEY = \"bench-0123456789\", VENDOR_ISSUER = \"bench\", \
                  VENDOR_HOOK = \"bench-0123456789\" }}\n\
-                 reroute = {{ \"api.vendor.example\" = \"http://127.0.0.1:{vendor_port}\" }}\n"
+                 reroute = {{ \"api.vendor.example\" = \"http://127.0.0.1:{vendor_port}\", \
+                 \"files.media.example\" = \"http://127.0.0.1:{vendor_port}\" }}\n"
             ),
         )?;
         let port = free_port()?;
         let mut command = Command::new(genvid()?);
         command
-            .args(["serve", "--port", &port.to_string(), "--config"])
+            .args([
+                "serve",
+                "--role",
+                role,
+                "--port",
+                &port.to_string(),
+                "--config",
+            ])
             .arg(&config)
             .arg("--data-dir")
             .arg(data.path().join("data"))
             .arg("--plugins")
-            .arg(&plugins);
-        let postgres = match backend {
-            Backend::Sqlite => None,
-            Backend::Postgres => {
-                let server = Postgres::start_durable()?;
-                let database = server.database()?;
-                command
-                    .env("DATABASE_URL", &database.url)
-                    .env("GENVID__DATABASE__OWNER_URL", &database.owner_url)
-                    // With several nodes it is in the environment, with one as well.
-                    .env(
-                        "GENVID_ENCRYPTION_KEY",
-                        "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMDE=",
-                    );
-                Some(server)
-            }
-        };
+            .arg(&plugins)
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start_heard(&mut command)?;
         process.first_answer(port)?;
-        let server = Self {
+        Ok(Self {
             process,
             port,
             _vendor: vendor,
             _data: data,
-            _postgres: postgres,
-        };
-        Ok(server)
+            _postgres: None,
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    pub(crate) fn token(&self) -> &'static str {
+        TOKEN
+    }
+}
+
+/// What a server is told of a fresh database.
+fn connect(postgres: &Postgres) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let database = postgres.database()?;
+    // With several nodes it is in the environment, with one as well.
+    let key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMDE=";
+    Ok(vec![
+        ("DATABASE_URL", database.url),
+        ("GENVID__DATABASE__OWNER_URL", database.owner_url),
+        ("GENVID_ENCRYPTION_KEY", key.to_owned()),
+    ])
+}
+
+/// A node that answers and one that moves jobs on.
+pub(crate) struct Cluster {
+    api: Server,
+    _worker: Server,
+    _redis: Redis,
+    _postgres: Postgres,
+}
+
+impl Cluster {
+    pub(crate) async fn start(
+        guest: &Path,
+        vendor: Arc<Vendor>,
+        redis: Redis,
+    ) -> anyhow::Result<Self> {
+        let postgres = Postgres::start_durable()?;
+        let mut environment = connect(&postgres)?;
+        environment.push(("REDIS_URL", redis.url()));
+        Ok(Self {
+            api: Server::launch(guest, Arc::clone(&vendor), "api", &environment)?,
+            _worker: Server::launch(guest, vendor, "worker", &environment)?,
+            _redis: redis,
+            _postgres: postgres,
+        })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.api.port
     }
 
     pub(crate) fn token(&self) -> &'static str {

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -12,15 +13,20 @@ use std::{
 use anyhow::Context as _;
 use axum::{
     Json, Router,
+    body::Body,
     extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
     serve::ListenerExt as _,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_util::io::ReaderStream;
 
 use crate::{
     client::Connection,
+    latency::stamp,
     process::{Process, free_port, own},
 };
 
@@ -33,6 +39,8 @@ pub(crate) struct Work {
     pub(crate) every_ms: u32,
     /// Length of the text that comes of it, in bytes.
     pub(crate) bytes: usize,
+    /// Each look is told something new, with the time.
+    pub(crate) tell: bool,
 }
 
 impl Work {
@@ -117,7 +125,13 @@ async fn look(State(desk): State<Shared>, Json(question): Json<Question>) -> Jso
         answers.push(if done {
             json!({ "text": script(task.work.bytes) })
         } else {
-            json!({ "every_ms": every_ms })
+            let mut working = json!({ "every_ms": every_ms });
+            if task.work.tell {
+                let left = f64::from(task.left + 1) / f64::from(task.work.looks.max(1));
+                working["fraction"] = json!(1.0 - left);
+                working["message"] = json!(format!("@{}", stamp()));
+            }
+            working
         });
         if done {
             let id: Option<u64> = id.parse().ok();
@@ -154,13 +168,34 @@ async fn seen(State(desk): State<Shared>) -> Json<Seen> {
     })
 }
 
-/// Plays the vendor.
-pub(crate) async fn play(port: u16) -> anyhow::Result<()> {
+/// Where the film is that somebody may fetch.
+pub(crate) const FILM: &str = "/film.mp4";
+
+async fn send(film: Option<PathBuf>) -> Result<Response, StatusCode> {
+    let film = film.ok_or(StatusCode::NOT_FOUND)?;
+    let file = tokio::fs::File::open(film).await;
+    let file = file.map_err(|_| StatusCode::NOT_FOUND)?;
+    let length = file
+        .metadata()
+        .await
+        .map_err(|_| StatusCode::NOT_FOUND)?
+        .len();
+    let body = Body::from_stream(ReaderStream::with_capacity(file, 256 << 10));
+    let headers = [
+        (header::CONTENT_TYPE, "video/mp4".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// Plays the vendor; with that film to fetch.
+pub(crate) async fn play(port: u16, film: Option<PathBuf>) -> anyhow::Result<()> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/v1/work", post(begin))
         .route("/v1/looks", post(look))
         .route("/seen", post(seen))
+        .route(FILM, get(move || send(film.clone())))
         .with_state(Shared::default());
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let listener = listener.tap_io(|stream| {
@@ -179,9 +214,14 @@ pub(crate) struct Vendor {
 
 impl Vendor {
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// With a film that may be fetched.
+    pub(crate) fn start_with(film: Option<&Path>) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(own()?);
-        command.args(["play-vendor", &port.to_string()]);
+        command.args(["play-vendor", &port.to_string()]).args(film);
         let mut process = Process::start(&mut command)?;
         process.first_answer(port)?;
         Ok(Self {

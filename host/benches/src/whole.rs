@@ -51,12 +51,14 @@ pub(crate) const QUICK: Work = Work {
     looks: 5,
     every_ms: 10,
     bytes: 1 << 10,
+    tell: false,
 };
 /// A vendor that takes a second.
 const SLOW: Work = Work {
     looks: 5,
     every_ms: 200,
     bytes: 1 << 10,
+    tell: false,
 };
 
 /// Jobs of the server.

@@ -13,8 +13,11 @@ use tokio::sync::broadcast;
 use super::{model::Event, remote::Remote};
 use crate::ids::{JobId, UserId};
 
-/// Events that a slow subscriber may be behind before it has to read the log again.
-const BACKLOG: usize = 64;
+/// Events of one job that a slow subscriber may be behind before it has to read the log again.
+const BACKLOG_OF_JOB: usize = 64;
+/// The same of all jobs of a user: several at once tell more than a burst of a hundred, and a
+/// thousand subscribers that read the log cost more than the places for its events.
+const BACKLOG_OF_OWNER: usize = 1_024;
 
 /// What a subscriber hears.
 #[derive(Debug, Clone)]
@@ -76,13 +79,13 @@ impl Bus {
     /// Live events of one job, from here on.
     #[must_use]
     pub fn listen_job(&self, job: JobId) -> broadcast::Receiver<Live> {
-        listen(&self.topics.jobs, job)
+        listen(&self.topics.jobs, job, BACKLOG_OF_JOB)
     }
 
     /// Live events of a user's jobs, from here on.
     #[must_use]
     pub fn listen_owner(&self, owner: UserId) -> broadcast::Receiver<Live> {
-        listen(&self.topics.owners, owner)
+        listen(&self.topics.owners, owner, BACKLOG_OF_OWNER)
     }
 
     /// The jobs that somebody listens to.
@@ -117,11 +120,12 @@ impl Bus {
 fn listen<K: std::hash::Hash + Eq>(
     topics: &DashMap<K, Topic>,
     key: K,
+    backlog: usize,
 ) -> broadcast::Receiver<Live> {
     topics
         .entry(key)
         .or_insert_with(|| Topic {
-            sender: broadcast::channel(BACKLOG).0,
+            sender: broadcast::channel(backlog).0,
             told: AtomicI64::new(0),
         })
         .sender

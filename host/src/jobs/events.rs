@@ -1,9 +1,12 @@
 //! Following event logs: replay from the database, then live, in order and without a gap.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::Stream;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{Instant, timeout_at},
+};
 
 use super::{
     bus::{Bus, Live},
@@ -16,6 +19,12 @@ use crate::{
 
 /// Events that are read from the log at a time.
 const PAGE: u32 = 200;
+/// How long one that came too early waits for those before it. Jobs that go on at once are told
+/// of in any order; what is missing mostly comes right after, and a thousand subscribers that
+/// read the log for it would each read the same.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Events that may wait for one before them.
+const MOST_AHEAD: usize = 256;
 
 /// The events of one job after `after`, ending after the event that brings it to rest.
 pub fn follow_job(
@@ -31,6 +40,8 @@ pub fn follow_job(
         source,
         last: after,
         queue: Vec::new(),
+        ahead: BTreeMap::new(),
+        patience: None,
         live: None,
         ended: false,
     })
@@ -50,6 +61,8 @@ pub fn follow_owner(
         source,
         last: after,
         queue: Vec::new(),
+        ahead: BTreeMap::new(),
+        patience: None,
         live: None,
         ended: false,
     })
@@ -69,6 +82,10 @@ struct Follower {
     last: i64,
     /// Events of the log that are still to be told, newest first.
     queue: Vec<Arc<Event>>,
+    /// Events that came too early, by their number.
+    ahead: BTreeMap<i64, Arc<Event>>,
+    /// Until when those wait.
+    patience: Option<Instant>,
     live: Option<Receiver<Live>>,
     ended: bool,
 }
@@ -89,6 +106,9 @@ impl Follower {
                 return None;
             }
             if let Some(event) = self.queue.pop() {
+                return Some(self.tell(event).await);
+            }
+            if let Some(event) = self.next_in_hand() {
                 return Some(self.tell(event).await);
             }
             let Some(live) = &mut self.live else {
@@ -113,15 +133,21 @@ impl Follower {
                 }
                 continue;
             };
-            match live.recv().await {
-                Ok(Live::Event(event)) if self.number(&event) <= self.last => {}
-                Ok(Live::Event(event)) if self.follows(&event) => {
+            let heard = match self.patience {
+                Some(until) => timeout_at(until, live.recv()).await.ok(),
+                None => Some(live.recv().await),
+            };
+            match heard {
+                Some(Ok(Live::Event(event))) if self.number(&event) <= self.last => {}
+                Some(Ok(Live::Event(event))) if self.follows(&event) => {
                     return Some(self.tell(event).await);
                 }
-                Ok(Live::Reaches(number)) if number <= self.last => {}
-                // Events of several jobs are told by whoever wrote them, in any order. What
-                // lies before this one is durable already.
-                Ok(_) => match self.read_log().await {
+                Some(Ok(Live::Event(event))) if self.ahead.len() < MOST_AHEAD => {
+                    self.ahead.insert(self.number(&event), event);
+                }
+                Some(Ok(Live::Reaches(number))) if number <= self.last => {}
+                // What lies before this one is durable already, and the log has it.
+                Some(Ok(_)) | None => match self.read_log().await {
                     Ok(_) if self.queue.len() < PAGE as usize => {}
                     // More than a page: read on until there is nothing.
                     Ok(_) => self.live = None,
@@ -131,13 +157,30 @@ impl Follower {
                     }
                 },
                 // Too slow to keep up: the log knows.
-                Err(RecvError::Lagged(_) | RecvError::Closed) => self.live = None,
+                Some(Err(RecvError::Lagged(_) | RecvError::Closed)) => self.live = None,
             }
         }
     }
 
+    /// The next one, if it came before its time.
+    fn next_in_hand(&mut self) -> Option<Arc<Event>> {
+        while let Some(first) = self.ahead.first_entry() {
+            match *first.key() {
+                number if number <= self.last => drop(first.remove()),
+                number if number == self.last + 1 => return Some(first.remove()),
+                _ => {
+                    self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    return None;
+                }
+            }
+        }
+        self.patience = None;
+        None
+    }
+
     /// Reads the next page of the log; false when there was nothing.
     async fn read_log(&mut self) -> Result<bool, sql::Error> {
+        self.patience = None;
         let mut events = match self.source {
             Source::Job(job) => self.database.job_events(job, self.last, PAGE).await?,
             Source::Owner(owner) => self.database.owner_events(owner, self.last, PAGE).await?,

@@ -52,6 +52,30 @@ async fn one_node_tells_in_order_and_once() {
     out_of_order(&world, &node, &node).await;
 }
 
+/// Whoever hears a later event waits a moment for those before it, and then reads them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_tells_is_read_from_the_log() {
+    let (world, node) = (World::new().await, Node::alone());
+    let mut writer = world.job(&node.bus).await;
+    let mut of_job = world.follow_job(&node.bus, writer.job);
+    let mut of_owner = world.follow_owner(&node.bus);
+    of_job.expect(1, 1).await;
+    of_owner.expect(1, 1).await;
+    for _ in 0..3 {
+        writer.commit(2).await;
+        writer.tell(&node.bus, 1).await;
+        of_job.expect(writer.written() - 2, writer.written()).await;
+        of_owner.expect(writer.written() - 2, writer.written()).await;
+    }
+    // More than may wait.
+    writer.commit(1).await;
+    for _ in 0..300 {
+        writer.tell(&node.bus, 1).await;
+    }
+    of_job.expect(writer.written() - 300, writer.written()).await;
+    of_owner.expect(writer.written() - 300, writer.written()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_tell_each_other_in_order_and_once() {
     let (world, server) = (World::new().await, redis().await);

@@ -16,6 +16,21 @@ pub(crate) struct Work {
     every_ms: u32,
     /// Length of the text that comes of it, in bytes.
     bytes: usize,
+    /// Whether each look is told something new.
+    #[serde(default)]
+    tell: bool,
+}
+
+/// A film that is there already.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Film {
+    /// Its address.
+    pub(crate) film: Option<String>,
+}
+
+/// Answers with a film.
+pub(crate) fn hand_out(film: String) -> Submission {
+    Submission::Done(Done::new(vec![Output::url(Role::Main, film, "video/mp4")]))
 }
 
 #[derive(Debug, Deserialize)]
@@ -32,8 +47,14 @@ struct Question<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Seen {
-    Done { text: String },
-    Working { every_ms: u32 },
+    Done {
+        text: String,
+    },
+    Working {
+        every_ms: u32,
+        fraction: Option<f32>,
+        message: Option<String>,
+    },
 }
 
 impl Work {
@@ -91,9 +112,14 @@ fn status(seen: Seen) -> Status {
             text,
             "application/json",
         )])),
-        Seen::Working { every_ms } => Status::Running(Progress {
+        Seen::Working {
+            every_ms,
+            fraction,
+            message,
+        } => Status::Running(Progress {
+            fraction,
+            message,
             poll_after_ms: Some(every_ms),
-            ..Progress::unknown()
         }),
     }
 }

@@ -169,7 +169,8 @@ impl Follower {
                 number if number <= self.last => drop(first.remove()),
                 number if number == self.last + 1 => return Some(first.remove()),
                 _ => {
-                    self.patience.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    self.patience
+                        .get_or_insert_with(|| Instant::now() + PATIENCE);
                     return None;
                 }
             }

@@ -65,15 +65,21 @@ async fn what_nobody_tells_is_read_from_the_log() {
         writer.commit(2).await;
         writer.tell(&node.bus, 1).await;
         of_job.expect(writer.written() - 2, writer.written()).await;
-        of_owner.expect(writer.written() - 2, writer.written()).await;
+        of_owner
+            .expect(writer.written() - 2, writer.written())
+            .await;
     }
     // More than may wait.
     writer.commit(1).await;
     for _ in 0..300 {
         writer.tell(&node.bus, 1).await;
     }
-    of_job.expect(writer.written() - 300, writer.written()).await;
-    of_owner.expect(writer.written() - 300, writer.written()).await;
+    of_job
+        .expect(writer.written() - 300, writer.written())
+        .await;
+    of_owner
+        .expect(writer.written() - 300, writer.written())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

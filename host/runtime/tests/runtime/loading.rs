@@ -161,6 +161,7 @@ async fn a_manifest_must_fit_the_exports() {
     assert_eq!(
         found,
         [
+            ("options.video".to_owned(), "there is no [video]".to_owned()),
             (
                 "video".to_owned(),
                 "the component exports `video`, but the manifest has no [video]".to_owned()
